@@ -1,0 +1,281 @@
+"""The settings as frozen types: every key, its type, its range and its default meaning.
+
+Defaults stand in `e2i.yaml` and `profiles/`, once; reading and merging stand in `loader.py`. No I/O here.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, KnownAt
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
+Parameter = list[bool | int | float | str] | dict[str, bool | int | float]
+
+
+class Part(BaseModel):
+    """A part of the settings: frozen, and refuses a key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SyntheticSettings(Part):
+    """The generator's size and seed; `journeys_per_brand` in journeys."""
+
+    seed: int = Field(ge=0)
+    journeys_per_brand: int = Field(ge=10, le=10_000_000)
+
+
+class FilesSettings(Part):
+    """How the user's files are read: `auto` looks at the file name's ending."""
+
+    format: Literal["auto", "parquet", "csv"]
+    null_markers: list[str]
+
+
+class OmopSettings(Part):
+    """How OMOP files are read."""
+
+    null_markers: list[str]
+
+
+class SourceSettings(Part):
+    """Where patient journeys come from, when they became known, and what the source cannot have."""
+
+    kind: Literal["synthetic", "files", "omop"]
+    location: str | None
+    known_at: KnownAt
+    absent: Absences
+    synthetic: SyntheticSettings
+    files: FilesSettings
+    omop: OmopSettings
+
+    @model_validator(mode="after")
+    def _located(self) -> "SourceSettings":
+        if self.kind != "synthetic" and not self.location:
+            raise ValueError(f"source.kind is {self.kind}, so source.location (or E2I_DATA) must say where the files lie")
+        return self
+
+
+class SuccessCriteria(Part):
+    """What a model must reach on the test split; see `ExperimentScope` for units and ranges."""
+
+    minimum_auc: float = Field(ge=0.5, le=1)
+    minimum_precision_at_k: float = Field(ge=0)
+    maximum_fpr: float = Field(ge=0, le=1)
+    capacity: float = Field(gt=0, lt=1)
+
+
+class SplitSettings(Part):
+    """Chronological shares, which sum to 1, and the gap between them in days."""
+
+    train: float = Field(gt=0, lt=1)
+    validation: float = Field(gt=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+    holdout: float = Field(ge=0, lt=1)
+    gap_days: int = Field(ge=0)
+    gap: Literal["days", "horizon"]
+    adopt_incoming: bool
+    version: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SplitSettings":
+        total = self.train + self.validation + self.test + self.holdout
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"the shares of train, validation, test and holdout must sum to 1, not to {total:.4f}")
+        return self
+
+
+class Covariate(Part):
+    """A column that becomes a feature by configuration alone.
+
+    Attributes:
+        name: Feature name.
+        table: `patient_journeys` or `treatment_events`.
+        column: Column of that table.
+        dtype: `numeric`, `categorical` or `boolean`.
+        aggregation: How several rows of a patient become one value; `latest` for a journey's column.
+        low: Smallest value that makes sense.
+        high: Largest value that makes sense.
+    """
+
+    name: Name
+    table: Literal["patient_journeys", "treatment_events"]
+    column: Name
+    dtype: Literal["numeric", "categorical", "boolean"]
+    aggregation: Literal["latest", "count", "sum", "mean", "min", "max"] = "latest"
+    low: float | None = None
+    high: float | None = None
+
+
+class FeatureSettings(Part):
+    """Prediction time, look-back windows (days; null is all of the history) and covariates."""
+
+    prediction_lag_days: int = Field(ge=0)
+    observation_window_days: int | None = Field(ge=1)
+    touch_window_days: int = Field(ge=1)
+    covariates: list[Covariate]
+
+
+class QcGateSettings(Part):
+    """The gate on data quality: shares are 0..1."""
+
+    block_on_failure: bool
+    min_pass_rate: float = Field(ge=0, le=1)
+    critical_expectations: list[str]
+
+
+class GreatExpectationsSettings(Part):
+    """Which suite fits which problem, and the gate."""
+
+    default_suites: dict[str, str]
+    qc_gate: QcGateSettings
+
+
+class StudyDefaults(Part):
+    """What a study optimizes and how it samples and prunes."""
+
+    metric: Literal["auc", "log_loss"]
+    direction: Literal["maximize", "minimize"]
+    sampler: Literal["TPESampler", "RandomSampler"]
+    pruner: Literal["MedianPruner", "HyperbandPruner", "NopPruner"]
+
+
+class SearchSettings(Part):
+    """How long a study may search: trials, seconds, and threads (at most the cores present are used)."""
+
+    n_trials: int = Field(ge=1)
+    timeout: int = Field(ge=1)
+    n_jobs: int = Field(ge=1)
+
+
+class OptunaSettings(Part):
+    """The study: algorithms, their search spaces and when a trial stops early (rounds)."""
+
+    study_defaults: StudyDefaults
+    search: SearchSettings
+    algorithms: list[str] = Field(min_length=1)
+    early_stopping_rounds: int = Field(ge=1)
+    search_space: dict[str, dict[str, Parameter]]
+
+
+class MlflowSettings(Part):
+    """Names and tags in MLflow."""
+
+    experiment_prefix: str
+    default_tags: dict[str, str]
+    model_name_pattern: str
+
+
+class FeastSettings(Part):
+    """The Feast project."""
+
+    project: Name
+
+
+class ShapSettings(Part):
+    """How attributions are computed: `max_samples` in journeys."""
+
+    explainer_type: Literal["auto", "tree", "linear"]
+    max_samples: int = Field(ge=10)
+    check_additivity: bool
+    max_display: int = Field(ge=1)
+
+
+class BentoSettings(Part):
+    """The service: `timeout` in seconds, `max_latency_ms` in milliseconds."""
+
+    service: str
+    timeout: int = Field(ge=1)
+    max_batch_size: int = Field(ge=1)
+    max_latency_ms: int = Field(ge=1)
+
+
+class TracingSettings(Part):
+    """Whether spans are recorded, and which share of the traces."""
+
+    enabled: bool
+    sample_rate: float = Field(ge=0, le=1)
+
+
+class SpanSettings(Part):
+    """What a span may carry; `max_output_length` in characters."""
+
+    include_inputs: bool
+    include_outputs: bool
+    max_output_length: int = Field(ge=0)
+
+
+class OpikSettings(Part):
+    """Tracing by agent and stage."""
+
+    workspace: str
+    project_name: str
+    tracing: TracingSettings
+    spans: SpanSettings
+
+
+class PromotionSettings(Part):
+    """When a candidate replaces the champion; `min_absolute_change` in AUC."""
+
+    stage: Literal["staging", "shadow", "production"]
+    min_absolute_change: float = Field(ge=0, le=1)
+    dry_run: bool
+
+
+class Stores(Part):
+    """Where each tool keeps its things; addresses that may carry a password are secret."""
+
+    metadata_url: SecretStr
+    mlflow_tracking_uri: SecretStr
+    mlflow_artifact_root: str
+    optuna_storage: SecretStr
+    feast_repo: Path
+    feast_config: str
+    feast_registry: SecretStr
+    bentoml_home: Path
+    gx_root: Path
+    data_docs: str
+    deployment_target: Literal["local"]
+    step_isolation: Literal["in_process", "multiprocess"]
+
+
+class Settings(Part):
+    """Everything that was decided before the run."""
+
+    profile: str
+    environment: str
+    engine: Literal["duckdb"]
+    state_dir: Path
+    stores: Stores
+
+    source: SourceSettings
+    brands: list[Name] = Field(min_length=1)
+    cohort: CohortDefinition
+    as_of: datetime | None
+    target: Name
+    problem_type: Literal["classification", "regression"]
+    model_type: Name
+    seed: int = Field(ge=0)
+    success_criteria: SuccessCriteria
+    splits: SplitSettings
+    features: FeatureSettings
+    great_expectations: GreatExpectationsSettings
+    optuna: OptunaSettings
+    mlflow: MlflowSettings
+    feast: FeastSettings
+    shap: ShapSettings
+    bentoml: BentoSettings
+    opik: OpikSettings
+    promotion: PromotionSettings
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Settings":
+        if len(set(self.brands)) != len(self.brands):
+            raise ValueError("brands: a brand is named twice")
+        missing = [a for a in self.optuna.algorithms if a not in self.optuna.search_space]
+        if missing:
+            raise ValueError(f"optuna.search_space has no entry for {', '.join(missing)}")
+        return self

@@ -1,0 +1,66 @@
+"""The declared cohort: who enters, when their clock starts, what counts as the outcome."""
+
+from pydantic import Field
+
+from e2i_pipeline.contracts.base import Contract
+
+
+class ConceptSet(Contract):
+    """Concepts of one clinical table.
+
+    Attributes:
+        table: OMOP table, e.g. `condition_occurrence`.
+        concepts: Standard concept ids.
+    """
+
+    table: str
+    concepts: tuple[int, ...] = Field(min_length=1)
+
+
+class CohortDefinition(Contract):
+    """How patients become journeys.
+
+    Attributes:
+        unit: `patient` keeps each patient's first journey, `journey` keeps all.
+        index_event: What starts the clock; None where the source delivers journeys as they are.
+        treatment: What counts as starting treatment; None likewise.
+        outcome_window_days: Days from the index date (included) in which treatment counts; the prediction horizon.
+        minimum_journeys: Journeys below which training is refused.
+        minimum_train_positives: Positives in train below which it is refused.
+        minimum_evaluation_positives: Positives in validation, and in test, below which it is refused.
+    """
+
+    unit: str = Field(default="patient", pattern="^(patient|journey)$")
+    index_event: ConceptSet | None = None
+    treatment: ConceptSet | None = None
+    outcome_window_days: int = Field(default=180, ge=1)
+    minimum_journeys: int = Field(default=300, ge=1)
+    minimum_train_positives: int = Field(default=30, ge=1)
+    minimum_evaluation_positives: int = Field(default=10, ge=1)
+
+
+class KnownAt(Contract):
+    """When a row of the source became known.
+
+    Attributes:
+        kind: `observed` takes the table's own known-at column; `event_plus_lag` adds `days` to the event time.
+        days: Lag in days for `event_plus_lag`, and for a row whose observed known-at time is missing.
+        baseline_lag_days: Lag from the index date at which a journey's baseline columns are known, for a source that
+            holds one version of each journey only; None takes the first version's own known-at time.
+    """
+
+    kind: str = Field(default="observed", pattern="^(observed|event_plus_lag)$")
+    days: int = Field(default=0, ge=0)
+    baseline_lag_days: int | None = Field(default=None, ge=0)
+
+
+class Absences(Contract):
+    """What the source declares it cannot have; what is not declared is expected.
+
+    Attributes:
+        tables: Canonical table names.
+        columns: Canonical column names per table.
+    """
+
+    tables: tuple[str, ...] = ()
+    columns: dict[str, tuple[str, ...]] = {}

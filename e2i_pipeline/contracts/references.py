@@ -1,0 +1,428 @@
+"""What travels between assets: small references to tables, studies, models and Bentos, never the things themselves."""
+
+from datetime import date, datetime
+
+from pydantic import Field
+
+from e2i_pipeline.contracts.base import Contract, Reference
+
+
+class ColumnInfo(Contract):
+    """One column as staged: its canonical name and its type as DuckDB writes it."""
+
+    name: str
+    dtype: str
+
+
+class DefectCount(Contract):
+    """One known kind of defect in the input: counted, and either kept, corrected or left out on purpose.
+
+    Attributes:
+        table: Table of the source's own format in which it was found.
+        defect: What is wrong, in words.
+        rows: Rows concerned.
+        of_rows: Rows looked at.
+        treatment: What was done about it: `kept`, `corrected` or `left out`, and how.
+    """
+
+    table: str
+    defect: str
+    rows: int
+    of_rows: int
+    treatment: str
+
+
+class TableRef(Reference):
+    """An immutable Parquet table.
+
+    Attributes:
+        key: Hash of what the table was made from (for a staged table: the source's fingerprint and its settings).
+        name: Canonical table name, e.g. `patient_journeys`.
+        location: Path or URL of the Parquet file; empty for an absent table.
+        version: SHA-256 of the content; the table's data version.
+        rows: Number of rows.
+        columns: Columns in order.
+        is_absent: Whether the source declares that it cannot have this table.
+        absent_columns: Canonical columns that the source declares it cannot have.
+        known_until: Latest known-at time in the table (UTC), None where it has no rows.
+        landed_at: When the snapshot was staged (UTC); None for a derived table.
+        defects: Known kinds of defect met on the way in.
+    """
+
+    name: str
+    location: str = ""
+    version: str
+    rows: int = 0
+    columns: tuple[ColumnInfo, ...] = ()
+    is_absent: bool = False
+    absent_columns: tuple[str, ...] = ()
+    known_until: datetime | None = None
+    landed_at: datetime | None = None
+    defects: tuple[DefectCount, ...] = ()
+
+    def has(self, column: str) -> bool:
+        """Whether the table has a column of this name."""
+        return any(c.name == column for c in self.columns)
+
+
+class SplitCuts(Contract):
+    """The cut dates between splits, computed once and kept while `version` stays.
+
+    Attributes:
+        version: `splits.version` of the configuration they were computed under.
+        train_end: First index date that is no longer in train.
+        validation_end: First index date that is no longer in validation.
+        test_end: First index date that is no longer in test.
+        gap_days: Days after `train_end`, `validation_end` and `test_end` whose journeys are `unassigned`.
+    """
+
+    version: int
+    train_end: date
+    validation_end: date
+    test_end: date
+    gap_days: int
+
+
+class DatasetRef(Reference):
+    """The published dataset: all tables together, as one manifest names them.
+
+    Attributes:
+        tables: The staged tables by canonical name, absent ones included.
+        as_of: Up to when anything is known to this dataset (UTC).
+        cuts: The split's cut dates.
+        assignments: Table `patient_journey_id`, `patient_id`, `data_split`, `is_mature`: one row per journey.
+        split_counts: Journeys per split.
+        manifest: Path of the manifest.
+    """
+
+    tables: dict[str, TableRef]
+    as_of: datetime
+    cuts: SplitCuts
+    assignments: TableRef
+    split_counts: dict[str, int]
+    manifest: str
+
+
+class FeatureSpec(Contract):
+    """One feature as a model sees it.
+
+    Attributes:
+        name: Column in the training dataset, and field of the Bento's request.
+        kind: `numeric`, `categorical` or `boolean`.
+        view: Feast view that serves it.
+        description: What it means, with its unit.
+        low: Smallest value that makes sense, None where open.
+        high: Largest value that makes sense, None where open.
+    """
+
+    name: str
+    kind: str = Field(pattern="^(numeric|categorical|boolean)$")
+    view: str
+    description: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
+class FeatureTableRef(TableRef):
+    """A feature table: one row per entity and change, with `event_timestamp` and `created_timestamp` (UTC).
+
+    Attributes:
+        entity: Join key, `patient_id` or `hcp_id`.
+        left_out: Features that cannot be computed from this source, each with the reason.
+    """
+
+    entity: str
+    left_out: dict[str, str] = {}
+
+
+class FeatureRegistryRef(Reference):
+    """What was applied to the Feast registry.
+
+    Attributes:
+        key: Hash of the applied definitions and of the tables behind them.
+        project: Feast project.
+        service: Feature service for training and serving.
+        features: The model's features, in order.
+        tables: The feature tables by view.
+        left_out: Features left out, each with the reason.
+        definitions: Path of the resolved definitions that the Feast repository reads.
+    """
+
+    project: str
+    service: str
+    features: tuple[FeatureSpec, ...]
+    tables: dict[str, FeatureTableRef]
+    left_out: dict[str, str]
+    definitions: str
+
+
+class OnlineFeaturesRef(Reference):
+    """One materialization into the online store.
+
+    Attributes:
+        until: Up to which event time (UTC) the store was filled.
+        rows: Rows written per view.
+        rows_per_second: Over all views; 0 where nothing was written.
+    """
+
+    until: datetime
+    rows: dict[str, int]
+    rows_per_second: float
+
+
+class TrainingDatasetRef(TableRef):
+    """The modelling rows of one brand: one row per journey at its prediction time.
+
+    Attributes:
+        brand: The brand (partition).
+        dataset_key: Key of the published dataset behind it.
+        features: Features in order, as columns of the table.
+        split_counts: Rows per split.
+        positives: Rows with the outcome, per split.
+        label_overlap: Training labels that mature after the validation period begins.
+    """
+
+    brand: str
+    dataset_key: str
+    features: tuple[FeatureSpec, ...]
+    split_counts: dict[str, int]
+    positives: dict[str, int]
+    label_overlap: int = 0
+
+
+class ExperimentScope(Reference):
+    """What is to be predicted and when it counts as good enough; fixed before training.
+
+    Attributes:
+        brand: The brand (partition).
+        target: Outcome column.
+        problem_type: `classification` or `regression`.
+        population: The cohort in words.
+        observation_window_days: Days of history that features may use; None means all of it.
+        prediction_horizon_days: Days after the index date in which the outcome counts.
+        minimum_auc: Success criterion on the test split, 0.5..1.
+        minimum_precision_at_k: Success criterion: precision among the top `capacity` share over the base rate, >= 0.
+        maximum_fpr: Success criterion at the threshold that flags the top `capacity` share, 0..1.
+        capacity: Share of journeys that a team can act on, 0..1.
+    """
+
+    brand: str
+    target: str
+    problem_type: str
+    population: str
+    observation_window_days: int | None
+    prediction_horizon_days: int
+    minimum_auc: float
+    minimum_precision_at_k: float
+    maximum_fpr: float
+    capacity: float
+
+
+class TuningResult(Reference):
+    """The outcome of one hyperparameter study.
+
+    Attributes:
+        key: The training key: brand, dataset version, scope, search space, algorithms, code version and seed.
+        brand: The brand (partition).
+        study: Optuna study name.
+        mlflow_run_id: The training's one MLflow run.
+        mlflow_experiment_id: Its experiment.
+        algorithm: Name of the best algorithm in `domain.algorithms`.
+        parameters: Its best parameters.
+        metric: Name of the optimized metric.
+        best_value: Its value on the validation split.
+        trials: Number of trials per state (`complete`, `pruned`, `failed`).
+        seconds: Wall-clock seconds of the study.
+        is_reproducible: False when a time-out cut the study short.
+    """
+
+    brand: str
+    study: str
+    mlflow_run_id: str
+    mlflow_experiment_id: str
+    algorithm: str
+    parameters: dict[str, bool | int | float | str | None]
+    metric: str
+    best_value: float
+    trials: dict[str, int]
+    seconds: float
+    is_reproducible: bool
+
+
+class TrainedModelRef(Reference):
+    """The model fitted with the study's best parameters, as files in open formats.
+
+    Attributes:
+        key: The training key.
+        brand: The brand (partition).
+        algorithm: Name in `domain.algorithms`.
+        location: Folder that holds `model.json` and the files it names.
+        version: SHA-256 over the files.
+        mlflow_run_id: The training's MLflow run.
+        model_uri: The MLflow URI of the logged model.
+        fit_rows: Rows the model was fitted on.
+        seconds: Wall-clock seconds of the fit.
+    """
+
+    brand: str
+    algorithm: str
+    location: str
+    version: str
+    mlflow_run_id: str
+    model_uri: str
+    fit_rows: int
+    seconds: float
+
+
+class EvaluationRef(Reference):
+    """The evaluation of one trained model.
+
+    Attributes:
+        key: The training key.
+        brand: The brand (partition).
+        location: JSON file with metrics, curves and slices.
+        version: SHA-256 of that file.
+        metrics: Metrics per split: `auc`, `pr_auc`, `brier`, `precision_at_k`, `fpr`, `calibration_slope`, ...
+        threshold: Score above which a journey is flagged.
+        is_passed: Whether all success criteria are met.
+        unmet: The criteria that are not met, each with its figures.
+    """
+
+    brand: str
+    location: str
+    version: str
+    metrics: dict[str, dict[str, float]]
+    threshold: float
+    is_passed: bool
+    unmet: tuple[str, ...]
+
+
+class ModelVersion(Reference):
+    """A version in the MLflow registry.
+
+    Attributes:
+        key: The training key.
+        brand: The brand (partition).
+        name: Registered name, e.g. `e2i-Kisqali-conversion`.
+        version: Version number as MLflow writes it.
+        mlflow_run_id: The run that made it.
+        model_uri: `models:/<name>/<version>`.
+        stage: `development`, `staging`, `shadow`, `production` or `archived`.
+    """
+
+    brand: str
+    name: str
+    version: str
+    mlflow_run_id: str
+    model_uri: str
+    stage: str
+
+
+class AttributionRef(Reference):
+    """SHAP values of one model version on a sample.
+
+    Attributes:
+        key: Model version and sample.
+        brand: The brand (partition).
+        location: Parquet file: one row per sampled journey, one column per feature, on the log-odds margin.
+        version: SHA-256 of that file.
+        plot: PNG of the summary plot.
+        importance: Mean absolute value per feature, normalized to a sum of 1, largest first.
+        base_value: Expected margin.
+        rows: Sampled journeys.
+        method: How the values were computed.
+    """
+
+    brand: str
+    location: str
+    version: str
+    plot: str
+    importance: dict[str, float]
+    base_value: float
+    rows: int
+    method: str
+
+
+class ModelCardRef(Reference):
+    """The model card: one self-contained HTML page.
+
+    Attributes:
+        brand: The brand (partition).
+        location: Path of the page.
+        version: SHA-256 of the page.
+    """
+
+    brand: str
+    location: str
+    version: str
+
+
+class BentoRef(Reference):
+    """A built Bento.
+
+    Attributes:
+        key: Model version and service code.
+        brand: The brand (partition).
+        tag: Bento tag, `name:version`.
+        model_tag: Tag in BentoML's model store.
+        location: Folder of the Bento.
+        golden_request: JSON file with rows and the probabilities that the model itself gives them.
+        model_name: Registered model name inside it.
+        model_version: Registered model version inside it.
+    """
+
+    brand: str
+    tag: str
+    model_tag: str
+    location: str
+    golden_request: str
+    model_name: str
+    model_version: str
+
+
+class PromotionRef(Reference):
+    """A promotion decision.
+
+    Attributes:
+        brand: The brand (partition).
+        is_promoted: Whether the candidate now serves.
+        reason: Why, in words.
+        champion: The version that serves after the decision; None where none does.
+    """
+
+    brand: str
+    is_promoted: bool
+    reason: str
+    champion: ModelVersion | None
+
+
+class DeploymentRef(Reference):
+    """A deployment: what `make serve` starts locally, or an endpoint.
+
+    Attributes:
+        brand: The brand (partition).
+        bento_tag: The deployed Bento; None where nothing was promoted yet.
+        location: JSON file that describes the deployment.
+        endpoint: Address at which it answers once started.
+        status: As in `ml_deployments`.
+    """
+
+    brand: str
+    bento_tag: str | None
+    location: str
+    endpoint: str
+    status: str
+
+
+class PredictionsRef(TableRef):
+    """Scores of the journeys whose outcome is still open, or of the newest where none is.
+
+    Attributes:
+        brand: The brand (partition).
+        model_name: Registered name of the champion that scored.
+        model_version: Its version.
+    """
+
+    brand: str
+    model_name: str = ""
+    model_version: str = ""

@@ -1,0 +1,160 @@
+"""The one place that knows which engine computes tables. Today: DuckDB.
+
+A table is written once, under its content hash, by renaming a finished folder into place: a reader sees all of it or
+none. What a query says belongs to its caller.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dagster as dg
+
+from e2i_pipeline.contracts.references import ColumnInfo
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import pyarrow as pa
+
+
+class WrittenTable(NamedTuple):
+    """What a write left behind: path, SHA-256 of the file, number of rows, columns in order."""
+
+    location: str
+    version: str
+    rows: int
+    columns: tuple[ColumnInfo, ...]
+
+
+class EngineResource(dg.ConfigurableResource):
+    """DuckDB over Parquet files.
+
+    Attributes:
+        temp_dir: Where DuckDB spills what does not fit into memory.
+        memory_limit: DuckDB's own limit, e.g. `8GB`; empty for its default of 80 % of the machine.
+        threads: Threads of a query; 0 for all cores.
+    """
+
+    temp_dir: str
+    memory_limit: str = ""
+    threads: int = 0
+
+    @contextmanager
+    def connect(self) -> Iterator["duckdb.DuckDBPyConnection"]:
+        """An in-memory connection, in UTC, that downloads nothing."""
+        import duckdb
+
+        connection = duckdb.connect(
+            config={
+                "temp_directory": self.temp_dir,
+                "autoinstall_known_extensions": False,
+                **({"memory_limit": self.memory_limit} if self.memory_limit else {}),
+                **({"threads": self.threads} if self.threads else {}),
+            }
+        )
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+    def write(
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        query: str,
+        folder: str | Path,
+        order_by: Sequence[str] = (),
+        file_name: str = "data.parquet",
+    ) -> WrittenTable:
+        """Writes a query's result to `<folder>/<version>/<file_name>`.
+
+        The rows are put in a total order first: without it the bytes of the file, and so its hash, depend on the
+        number of threads (seen with DuckDB 2.0).
+
+        Args:
+            connection: A connection of this engine.
+            query: A SELECT statement.
+            folder: Folder of the table; made when absent.
+            order_by: Columns to sort by before all the others.
+            file_name: Name of the file.
+
+        Returns:
+            Where the table is, its version, rows and columns. Writing the same content twice gives the same answer.
+        """
+        folder = Path(folder)
+        scratch = folder / f".writing-{uuid.uuid4().hex}"
+        scratch.mkdir(parents=True)
+        try:
+            path = scratch / file_name
+            described = connection.execute(f"DESCRIBE {query}").fetchall()
+            rest = [name for name, *_ in described if name not in order_by]
+            order = ", ".join(quoted(name) for name in [*order_by, *rest])
+            connection.execute(
+                f"COPY (SELECT * FROM ({query}) ORDER BY {order}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)"
+            )
+            rows = connection.execute(f"SELECT count(*) FROM read_parquet({literal(path)})").fetchone()
+            version = file_sha256(path)
+            target = folder / version[:32]
+            if not (target / file_name).is_file():
+                _publish(scratch, target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        columns = tuple(ColumnInfo(name=name, dtype=dtype) for name, dtype, *_ in described)
+        return WrittenTable(str(target / file_name), version, rows[0] if rows else 0, columns)
+
+    def read_pandas(self, location: str, columns: Sequence[str] = (), where: str = "") -> "pd.DataFrame":
+        """Reads a Parquet file, or some of its columns and rows, as a data frame."""
+        with self.connect() as connection:
+            return connection.execute(_select(location, columns, where)).df()
+
+    def read_arrow(self, location: str, columns: Sequence[str] = (), where: str = "") -> "pa.Table":
+        """Reads a Parquet file, or some of its columns and rows, as an Arrow table."""
+        with self.connect() as connection:
+            return connection.execute(_select(location, columns, where)).to_arrow_table()
+
+    def scalar(self, query: str) -> Any:
+        """The first value of a query's first row; None where there is none."""
+        with self.connect() as connection:
+            row = connection.execute(query).fetchone()
+            return row[0] if row else None
+
+
+def quoted(identifier: str) -> str:
+    """A column or table name as SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(value: object) -> str:
+    """A text or path as an SQL string."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def parquet(location: str) -> str:
+    """A Parquet file as a table in SQL."""
+    return f"read_parquet({literal(location)})"
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _select(location: str, columns: Sequence[str], where: str) -> str:
+    wanted = ", ".join(map(quoted, columns)) or "*"
+    return f"SELECT {wanted} FROM {parquet(location)}" + (f" WHERE {where}" if where else "")
+
+
+def _publish(scratch: Path, target: Path) -> None:
+    """Renames a finished folder into place; another process that was first has written the same bytes."""
+    try:
+        os.rename(scratch, target)  # noqa: PTH104 - Path.rename moves into an existing folder on some systems
+    except OSError:
+        if not target.is_dir():
+            raise
