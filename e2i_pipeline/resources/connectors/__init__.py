@@ -1,0 +1,1 @@
+"""The kinds of source: one connector each, all behind `resources/sources.py`."""
