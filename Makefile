@@ -1,0 +1,99 @@
+# Each target sets up what it needs, and skips what is done. `make help` lists them.
+#   make run CONFIG=examples/omop.yaml DATA=<folder> BRAND=<name>
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?=
+DATA ?=
+BRAND ?=
+PORT ?= 3000
+
+# One state folder holds one source's world: each configuration gets its own.
+STATE := $(if $(E2I_STATE_DIR),$(E2I_STATE_DIR),.e2i$(if $(CONFIG),-$(basename $(notdir $(CONFIG)))))
+
+ifneq (,$(wildcard .env))
+include .env
+export
+endif
+export E2I_STATE_DIR := $(abspath $(STATE))
+export DAGSTER_HOME ?= $(E2I_STATE_DIR)/dagster
+ifneq (,$(CONFIG))
+export E2I_CONFIG := $(abspath $(CONFIG))
+endif
+ifneq (,$(DATA))
+export E2I_DATA := $(abspath $(DATA))
+endif
+# nothing of ours or of our tools phones home
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all dev serve summary lint format check lock setup clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.product $(DAGSTER_HOME)/dagster.yaml  ## the whole graph for one brand, then where to look (CONFIG=, DATA=, BRAND=)
+	@$(BIN)/e2i run $(if $(BRAND),--brand $(BRAND))
+
+test: $(VENV)/.development  ## the tests
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.development  ## the tests, slow and exhaustive variants too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+dev: $(VENV)/.product $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI with the code location and the daemon (PORT=)
+	@echo "The UI answers on http://127.0.0.1:$(PORT) as soon as it is up. Stop it with Ctrl-C."
+	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT) -m e2i_pipeline.definitions
+
+serve: $(VENV)/.product  ## start the deployed model of a brand (BRAND=, PORT=)
+	@$(BIN)/e2i serve --port $(PORT) $(if $(BRAND),--brand $(BRAND))
+
+summary: $(VENV)/.product  ## where the last run's results are (BRAND=)
+	@$(BIN)/e2i summary $(if $(BRAND),--brand $(BRAND))
+
+lint: $(VENV)/.development  ## linters, import rules, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: $(VENV)/.development  ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.uv  ## resolve the requirements anew
+	$(BIN)/uv pip compile --quiet pyproject.toml --universal --all-extras --generate-hashes --python-version 3.11 \
+		--no-annotate --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+
+setup: $(VENV)/.development  ## create the environment only
+
+clean:  ## remove the environment and this configuration's state folder
+	rm -rf $(VENV) "$(E2I_STATE_DIR)"
+
+$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
+	@mkdir -p "$(@D)" && cp dagster.yaml "$@"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# uv is installed by pip from its own lines of the lock, hashes checked; uv then checks those of all the others.
+$(VENV)/.uv: $(VENV)/bin/python
+	@awk '/^[a-z]/{keep = /^uv==/} keep' requirements.lock > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt
+	@touch $@
+
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock
+
+$(VENV)/.product: $(VENV)/.uv requirements.lock pyproject.toml
+	@echo "Installing into $(VENV): one to three minutes the first time."
+	@$(INSTALL) hatchling
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.product
+	@$(INSTALL) --no-build-isolation --editable ".[dev]"
+	@touch $@
