@@ -1,0 +1,254 @@
+"""What is wrong with an OMOP drop, counted, with what was done about it.
+
+Which rows are left out is decided in `omop_rows.py`, row by row; here they are only counted. A kind of defect that
+does not occur gives no line.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from e2i_pipeline.contracts.references import DefectCount
+from e2i_pipeline.resources.connectors.omop_rows import (
+    BOUNDS,
+    CONCEPTS,
+    DAYS_AFTER_DEATH,
+    EARLIEST_BIRTH_YEAR,
+    PERSON,
+    date_sql,
+    rows_view,
+)
+from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, PREFIX, Clinical
+
+if TYPE_CHECKING:
+    import duckdb
+
+EARLIEST_PLAUSIBLE_YEAR = 1930
+"""Events before it are older than any electronic record; in a generated or reconstructed history they may stand."""
+
+
+class Defect(NamedTuple):
+    """One kind of defect: in words, as a condition on the rows, and what is done about it."""
+
+    words: str
+    condition: str
+    treatment: str
+
+
+PROBLEMS: dict[str, Defect] = {
+    name: Defect(words, f"problem = '{name}'", treatment)
+    for name, words, treatment in (
+        (
+            "condition_code",
+            "no drug concept, and the source code is a condition's",
+            "left out: not a drug, so neither a prescription nor a treatment",
+        ),
+        (
+            "condition_copy",
+            "no drug concept, and a condition row has the same person, code and day",
+            "left out: a copy of the condition row, which stays",
+        ),
+        ("no_key", "no primary key", "left out: the row cannot be named"),
+        ("repeated_key", "the primary key is repeated", "left out: the first row of each key stays"),
+        ("unknown_person", "the person is not in person", "left out: belongs to no patient"),
+        ("no_date", "no event date", "left out: cannot be placed in time"),
+        ("unreadable_date", "the event date cannot be read", "left out: cannot be placed in time"),
+        ("after_writing", "dated after the files were written", "left out: cannot have happened"),
+        ("before_birth", "dated before the person's year of birth", "left out: cannot have happened"),
+        ("after_death", f"dated more than {DAYS_AFTER_DEATH} days after death", "left out: cannot have happened"),
+    )
+}
+"""Why a row is left out, by the name in the column `problem`."""
+
+_PERSON_DEFECTS = (
+    Defect("no person_id", "person_id IS NULL", "left out: cannot be named"),
+    Defect(
+        "person_id is repeated",
+        "person_id IS NOT NULL AND occurrence > 1",
+        "left out: the first row of each person stays",
+    ),
+    Defect(
+        f"year of birth is missing, before {EARLIEST_BIRTH_YEAR} or after the last event in the data",
+        f"coalesce(TRY_CAST(year_of_birth AS INTEGER) NOT BETWEEN {EARLIEST_BIRTH_YEAR} "
+        f"AND (SELECT year(last_known) FROM {BOUNDS}), TRUE)",
+        "corrected: the age is null",
+    ),
+    Defect(
+        "gender concept is neither male nor female",
+        "coalesce(gender_concept_id NOT IN ('8507', '8532'), TRUE)",
+        "kept, with the source's own value",
+    ),
+    Defect(
+        "provider_id is empty or 0",
+        "coalesce(provider_id, '0') = '0'",
+        "kept: no health-care professional can be named",
+    ),
+    Defect(
+        "without an observation period",
+        f"person_id NOT IN (SELECT person_id FROM {PREFIX}observation_period WHERE person_id IS NOT NULL)",
+        "kept: the cohort rests on recorded events; without an index event the person is no patient of it",
+    ),
+)
+
+_PERIOD_DEFECTS = (
+    Defect(
+        "begins or ends on a day that cannot be read, or ends before it begins",
+        f"coalesce({date_sql('observation_period_start_date')} > {date_sql('observation_period_end_date')}, TRUE)",
+        "kept: periods decide nothing",
+    ),
+    Defect("the person is not in person", f"person_id NOT IN (SELECT person_id FROM {PERSON})", "left out"),
+)
+
+_PROVIDER_DEFECTS = (
+    Defect("no provider_id", "provider_id IS NULL", "left out: cannot be named"),
+    Defect(
+        "provider_id is repeated",
+        "provider_id IS NOT NULL AND occurrence > 1",
+        "left out: the first row of each provider stays",
+    ),
+    Defect(
+        "no specialty",
+        "coalesce(specialty_concept_id, '0') = '0' AND specialty_source_value IS NULL",
+        "kept, without a specialty",
+    ),
+)
+
+_VISIT_DEFECTS = (
+    Defect("without a visit", "visit_id IS NULL", "kept: the visit is not needed"),
+    Defect(
+        "the visit is not in visit_occurrence",
+        f"visit_id NOT IN (SELECT visit_occurrence_id FROM {PREFIX}visit_occurrence "
+        "WHERE visit_occurrence_id IS NOT NULL)",
+        "kept: the visit is not needed",
+    ),
+)
+
+_PERIODS = (
+    f"SELECT person_id, {date_sql('observation_period_start_date')} AS first_day, "
+    f"{date_sql('observation_period_end_date')} AS last_day FROM {PREFIX}observation_period"
+)
+
+_OUTSIDE_PERIODS = Defect(
+    "dated outside the person's observation periods",
+    f"problem IS NULL AND patient_id IN (SELECT person_id FROM {PREFIX}observation_period) AND NOT EXISTS "
+    f"(SELECT 1 FROM ({_PERIODS}) o WHERE o.person_id = patient_id AND event_date BETWEEN o.first_day AND o.last_day)",
+    "kept: the cohort rests on recorded events, not on observation periods",
+)
+
+
+def clinical(connection: "duckdb.DuckDBPyConnection", table: Clinical) -> tuple[DefectCount, ...]:
+    """The defects of one clinical table."""
+    rows = rows_view(table.table)
+    first = connection.execute(f"SELECT year(min(event_date)) FROM {rows} WHERE problem IS NULL").fetchone()
+    kinds = [
+        _no_concept(table),
+        *(defect for name, defect in PROBLEMS.items() if _occurs_in(name, table)),
+        *(_VISIT_DEFECTS if table.table != "visit_occurrence" else ()),
+        Defect("provider_id is empty or 0", "provider_id IS NULL", "kept: no health-care professional can be named"),
+        Defect("ends before it starts", "end_date < event_date", "corrected: the duration is null"),
+        Defect(
+            f"dated before {EARLIEST_PLAUSIBLE_YEAR}, from {first[0] if first else None} on",
+            f"problem IS NULL AND year(event_date) < {EARLIEST_PLAUSIBLE_YEAR}",
+            "kept: not before the person's year of birth",
+        ),
+        _OUTSIDE_PERIODS,
+    ]
+    return (*_counted(connection, table.table, rows, kinds), *_duplicates(connection, table))
+
+
+def persons(connection: "duckdb.DuckDBPyConnection", cohort: str, window_days: int) -> tuple[DefectCount, ...]:
+    """The defects of person, observation_period and concept, and of the cohort's follow-up.
+
+    Args:
+        connection: The connection with the views.
+        cohort: The cohort's table: `patient_id`, `event_date`, `treatment_initiated`.
+        window_days: Length of the outcome window in days.
+    """
+    lost = Defect(
+        "untreated journeys whose observation ends inside the outcome window",
+        "treatment_initiated = 0 AND (SELECT max(o.last_day) "
+        f"FROM ({_PERIODS}) o WHERE o.person_id = patient_id) < event_date + {window_days}",
+        "kept as untreated: treatment after the observation's end would not have been seen",
+    )
+    return (
+        *_counted(connection, "person", _numbered("person", "person_id"), _PERSON_DEFECTS),
+        *_counted(connection, "observation_period", f"{PREFIX}observation_period", _PERIOD_DEFECTS),
+        *_counted(connection, "observation_period", cohort, [lost]),
+        *_vocabulary(connection),
+    )
+
+
+def providers(connection: "duckdb.DuckDBPyConnection") -> tuple[DefectCount, ...]:
+    """The defects of provider."""
+    return _counted(connection, "provider", _numbered("provider", "provider_id"), _PROVIDER_DEFECTS)
+
+
+def _no_concept(table: Clinical) -> Defect:
+    treatment = (
+        "left out where the code is a condition's (counted apart), kept under the source code elsewhere; never a "
+        "treatment"
+        if table.table == "drug_exposure"
+        else "kept under the source code; never an index event"
+    )
+    return Defect(f"no standard concept ({table.concept} 0)", "concept_id = 0", treatment)
+
+
+def _occurs_in(problem: str, table: Clinical) -> bool:
+    return table.table == "drug_exposure" or not problem.startswith("condition_")
+
+
+def _numbered(table: str, key: str) -> str:
+    return f"(SELECT *, row_number() OVER (PARTITION BY {key}) AS occurrence FROM {PREFIX}{table})"
+
+
+def _duplicates(connection: "duckdb.DuckDBPyConnection", table: Clinical) -> tuple[DefectCount, ...]:
+    """Rows equal to another in every column of the file but the key: two doses of a day look the same."""
+    file = f"{PREFIX}{table.table}_file"
+    of_rows = _first(connection, f"SELECT count(*) FROM {file}")
+    rows = _first(connection, f"SELECT count(*) FROM (SELECT DISTINCT * FROM {file})")
+    distinct = _first(connection, f"SELECT count(*) FROM (SELECT DISTINCT * EXCLUDE ({table.key}) FROM {file})")
+    if rows == distinct:
+        return ()
+    return (
+        DefectCount(
+            table=table.table,
+            defect="equal to another row in all but the primary key",
+            rows=rows - distinct,
+            of_rows=of_rows,
+            treatment="kept: each has a key of its own, and two events of one day can be alike",
+        ),
+    )
+
+
+def _vocabulary(connection: "duckdb.DuckDBPyConnection") -> tuple[DefectCount, ...]:
+    """Concepts that clinical rows use and the concept table, where there is one, does not hold."""
+    held = _first(connection, f"SELECT count(*) FROM {CONCEPTS}")
+    used = " UNION ".join(
+        f"SELECT {column} AS concept_id FROM {rows_view(table)} WHERE {column} <> 0"
+        for table in CLINICAL
+        for column in ("concept_id", "source_concept_id")
+    )
+    unknown = f"(SELECT concept_id NOT IN (SELECT concept_id FROM {CONCEPTS}) AS is_unknown FROM ({used}))"
+    if not held:
+        return ()
+    words = f"concepts that clinical rows use and the vocabulary, a subset of {held} concepts, does not hold"
+    return _counted(connection, "concept", unknown, [Defect(words, "is_unknown", "kept, without a name")])
+
+
+def _counted(
+    connection: "duckdb.DuckDBPyConnection", table: str, relation: str, kinds: Sequence[Defect]
+) -> tuple[DefectCount, ...]:
+    """Counts all kinds in one pass over a relation."""
+    flags = ", ".join(f"({kind.condition}) AS is_{number}" for number, kind in enumerate(kinds))
+    counts = ", ".join(f"count_if(is_{number})" for number in range(len(kinds)))
+    statement = f"SELECT count(*), {counts} FROM (SELECT {flags} FROM {relation})"
+    of_rows, *found = connection.execute(statement).fetchone() or (0, *(0 for _ in kinds))
+    return tuple(
+        DefectCount(table=table, defect=kind.words, rows=rows, of_rows=of_rows, treatment=kind.treatment)
+        for kind, rows in zip(kinds, found, strict=True)
+        if rows
+    )
+
+
+def _first(connection: "duckdb.DuckDBPyConnection", statement: str) -> int:
+    row = connection.execute(statement).fetchone()
+    return row[0] if row else 0
