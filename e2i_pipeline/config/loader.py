@@ -5,11 +5,12 @@ The order is by who changes it, the last one wins. This module only reads and me
 """
 
 import difflib
+import functools
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -22,6 +23,16 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 _HERE = Path(__file__).resolve().parent
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^${}]*))?\}")
+
+
+@functools.cache
+def settings() -> Settings:
+    """This process's settings, read once.
+
+    Raises:
+        ConfigurationError: As `load_settings`.
+    """
+    return load_settings()
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -72,7 +83,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"The configuration {path}{line} is not YAML in UTF-8: mend it there.") from err
     if not isinstance(content, dict):
         raise ConfigurationError(f"The configuration {path} must be a mapping of keys to values.")
-    return content
+    return cast(dict[str, Any], content)
 
 
 def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,15 +91,18 @@ def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        merged[key] = _overlay(under, value) if isinstance(value, Mapping) and isinstance(under, dict) else value
+        if isinstance(value, Mapping) and isinstance(under, dict):
+            merged[key] = _overlay(cast(dict[str, Any], under), cast(Mapping[str, Any], value))
+        else:
+            merged[key] = value
     return merged
 
 
 def _expand(value: Any, env: Mapping[str, str], state: Path) -> Any:
     if isinstance(value, dict):
-        return {k: _expand(v, env, state) for k, v in value.items()}
+        return {k: _expand(v, env, state) for k, v in cast(dict[str, Any], value).items()}
     if isinstance(value, list):
-        return [_expand(v, env, state) for v in value]
+        return [_expand(v, env, state) for v in cast(list[Any], value)]
     if not isinstance(value, str) or ("{" not in value):
         return value
     value = value.replace("{state}", str(state)).replace("{project}", str(PROJECT))
@@ -127,7 +141,8 @@ def _explain(err: ValidationError) -> str:
             hint = f"Did you mean {'.'.join([*path[:-1], near[0]])}?" if near else "It is not a key of this section."
             lines.append(f"{where}: unknown key. {hint}")
         else:
-            lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}.")
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{message}." if message.startswith(where) else f"{where}: {message}.")
     found = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     return f"The configuration has {found}:\n  " + "\n  ".join(lines)
 

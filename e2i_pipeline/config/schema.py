@@ -55,7 +55,9 @@ class SourceSettings(Part):
     @model_validator(mode="after")
     def _located(self) -> "SourceSettings":
         if self.kind != "synthetic" and not self.location:
-            raise ValueError(f"source.kind is {self.kind}, so source.location (or E2I_DATA) must say where the files lie")
+            raise ValueError(
+                f"source.kind is {self.kind}, so source.location (or E2I_DATA) must say where the files lie"
+            )
         return self
 
 

@@ -5,7 +5,7 @@ What a contract is: data that one stage hands to another, or that outlives a run
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,5 +43,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, (set, frozenset)):
-        return sorted(value)
+        return sorted(cast(set[Any], value))
     return str(value)

@@ -63,4 +63,4 @@ class Absences(Contract):
     """
 
     tables: tuple[str, ...] = ()
-    columns: dict[str, tuple[str, ...]] = {}
+    columns: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -132,7 +132,7 @@ class FeatureTableRef(TableRef):
     """
 
     entity: str
-    left_out: dict[str, str] = {}
+    left_out: dict[str, str] = Field(default_factory=dict)
 
 
 class FeatureRegistryRef(Reference):
@@ -231,7 +231,7 @@ class TuningResult(Reference):
         parameters: Its best parameters.
         metric: Name of the optimized metric.
         best_value: Its value on the validation split.
-        trials: Number of trials per state (`complete`, `pruned`, `failed`).
+        trials: Number of trials per state: `COMPLETE`, `PRUNED`, `FAIL`.
         seconds: Wall-clock seconds of the study.
         is_reproducible: False when a time-out cut the study short.
     """

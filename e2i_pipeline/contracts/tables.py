@@ -6,10 +6,10 @@ Column names are the platform's own interface (docs/data-dictionary). What must 
 
 from e2i_pipeline.contracts.base import Contract
 
-DIRECT = "direct"          # identifies a person by itself: dropped at landing
+DIRECT = "direct"  # identifies a person by itself: dropped at landing
 IDENTIFIER = "identifier"  # joins tables: replaced by a keyed pseudonym at landing
-QUASI = "quasi"            # identifies in combination: never a model feature by default
-SENSITIVE = "sensitive"    # health or money of one person
+QUASI = "quasi"  # identifies in combination: never a model feature by default
+SENSITIVE = "sensitive"  # health or money of one person
 PLAIN = "plain"
 
 

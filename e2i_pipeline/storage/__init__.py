@@ -1,0 +1,1 @@
+"""The typed IO manager: references only, as JSON; anything else is refused."""

@@ -1,0 +1,103 @@
+"""The settings: what overrides what, and what a wrong key says."""
+
+from pathlib import Path
+
+import pytest
+
+from e2i_pipeline.config.loader import PROJECT, load_settings
+from e2i_pipeline.errors import ConfigurationError
+
+
+def test_defaults_need_no_environment() -> None:
+    chosen = load_settings({})
+
+    assert chosen.profile == "local"
+    assert chosen.source.kind == "synthetic"
+    assert chosen.brands == ["Remibrutinib", "Fabhalta", "Kisqali"]
+    assert chosen.state_dir.is_absolute()
+    assert chosen.stores.gx_root == PROJECT / "gx"
+
+
+def test_state_folder_decides_where_each_tool_keeps_its_things(tmp_path: Path) -> None:
+    chosen = load_settings({"E2I_STATE_DIR": str(tmp_path)})
+
+    assert chosen.stores.metadata_url.get_secret_value() == f"sqlite:///{tmp_path}/metadata.db"
+    assert chosen.stores.bentoml_home == tmp_path / "bentoml"
+
+
+def test_a_tools_own_variable_wins_over_the_profile() -> None:
+    chosen = load_settings({"MLFLOW_TRACKING_URI": "http://127.0.0.1:5999"})
+
+    assert chosen.stores.mlflow_tracking_uri.get_secret_value() == "http://127.0.0.1:5999"
+
+
+def test_the_environment_wins_over_the_overlay_and_the_overlay_over_the_default(tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("splits: {gap_days: 3, version: 2}\nbrands: [Only]\n", encoding="utf-8")
+
+    chosen = load_settings({"E2I_CONFIG": str(overlay), "E2I__SPLITS__GAP_DAYS": "14"})
+
+    assert (chosen.splits.gap_days, chosen.splits.version, chosen.splits.train) == (14, 2, 0.6)
+    assert chosen.brands == ["Only"]
+
+
+def test_a_misspelt_key_is_named_with_its_nearest_neighbour() -> None:
+    with pytest.raises(ConfigurationError, match=r"splits\.gap_day: unknown key\. Did you mean splits\.gap_days\?"):
+        load_settings({"E2I__SPLITS__GAP_DAY": "3"})
+
+
+def test_every_problem_is_listed_at_once() -> None:
+    environ = {"E2I__SPLITS__TRAIN": "0.9", "E2I__OPTUNA__SEARCH__N_TRIALS": "none"}
+
+    with pytest.raises(ConfigurationError, match="2 problems") as caught:
+        load_settings(environ)
+
+    assert "must sum to 1" in str(caught.value)
+    assert "optuna.search.n_trials" in str(caught.value)
+
+
+def test_a_value_is_never_repeated_in_the_message() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({"E2I__SPLITS__VERSION": "hunter2"})
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"E2I_PROFILE": "cloud"}, "no such profile. Profiles: local"),
+        ({"E2I_CONFIG": "nowhere.yaml"}, "cannot be read"),
+        ({"E2I__SOURCE__KIND": "files"}, "E2I_DATA"),
+        ({"E2I__BRANDS": "[A, A]"}, "named twice"),
+        ({"E2I__OPTUNA__ALGORITHMS": "[xgboost, magic]"}, "no entry for magic"),
+        ({"E2I_ENGINE": "spark"}, "engine"),
+    ],
+)
+def test_what_cannot_hold_is_refused(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings(environ)
+
+
+def test_an_overlay_that_is_not_yaml_names_its_line(tmp_path: Path) -> None:
+    overlay = tmp_path / "broken.yaml"
+    overlay.write_text("splits:\n  gap_days: [1\nbrands: x: y\n", encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match=r"broken\.yaml, line \d"):
+        load_settings({"E2I_CONFIG": str(overlay)})
+
+
+def test_an_address_with_a_password_does_not_show_it() -> None:
+    chosen = load_settings({"E2I_METADATA_URL": "postgresql://e2i:hunter2@127.0.0.1/e2i"})
+
+    assert "hunter2" not in repr(chosen)
+
+
+def test_env_example_lists_every_variable_that_the_profiles_read() -> None:
+    profile = (PROJECT / "e2i_pipeline" / "config" / "profiles" / "local.yaml").read_text(encoding="utf-8")
+    listed = (PROJECT / ".env.example").read_text(encoding="utf-8")
+
+    names = {part.split(":")[0].split("}")[0] for part in profile.split("${")[1:]} - {"VAR"}
+
+    assert names
+    assert not {name for name in names if name not in listed}
