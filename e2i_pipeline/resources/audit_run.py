@@ -1,0 +1,234 @@
+"""One run of Great Expectations: a suite's planned expectations on one batch, in a context that leaves nothing behind.
+
+The result is redacted before anything is stored or rendered. What to run belongs in `audit_plans.py`, what becomes of
+the results in `audit_results.py`.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2i_pipeline.errors import ToolRejected
+from e2i_pipeline.resources.audit_plans import Step
+from e2i_pipeline.resources.audit_results import redact, results_by_name
+from e2i_pipeline.resources.suites import parameters_in
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
+    from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
+    from great_expectations.data_context.types.resource_identifiers import ValidationResultIdentifier
+
+RESULT_FORMAT = {
+    "result_format": "BASIC",
+    "partial_unexpected_count": 0,
+    "include_unexpected_rows": False,
+    "exclude_unexpected_values": True,
+}
+"""Counts only: by default GX stores the values that it did not expect."""
+
+DATA_DOCS_HISTORY = 200
+"""Audits that the data docs' index lists, newest first; older pages stay where they are."""
+
+_LOG = logging.getLogger(__name__)
+_ONE_AT_A_TIME = threading.Lock()
+"""GX keeps the current context in a global of the process."""
+
+
+def run_suite(
+    suite: str,
+    pairs: Sequence[tuple[Step, str]],
+    batch: "pd.DataFrame",
+    asset: str,
+    version: str,
+    parameters: Mapping[str, Any],
+    data_docs: str,
+) -> tuple[dict[str, Any], str]:
+    """Runs a suite as a GX checkpoint.
+
+    Args:
+        suite: Suite name.
+        pairs: Steps to run, each with its severity.
+        batch: The rows, from `comparable`.
+        asset: Name of the table, and of the split where one is audited.
+        version: The table's data version.
+        parameters: Values of the suite parameters.
+        data_docs: Folder of the data docs; empty for none.
+
+    Returns:
+        GX's results by name of the expectation, redacted, and the page of the data docs (empty where none was made).
+
+    Raises:
+        ToolRejected: GX refused to run the suite as a whole.
+    """
+    with _ONE_AT_A_TIME:
+        context, key, result = _run_checkpoint(suite, pairs, batch, asset, version, parameters)
+        redact(result)
+        return results_by_name(result), _rendered(context, key, result, asset, data_docs)
+
+
+def comparable(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Widens numbers to 64 bits and marks times as UTC, in place.
+
+    GX 1.24 compares only int64, float64 and times with a zone (or in nanoseconds, which end in 2262) as whole columns;
+    any other type it walks value by value, and there a time cannot be compared with text.
+    """
+    import pandas as pd
+
+    for name, column in frame.items():
+        kind = column.dtype
+        if pd.api.types.is_datetime64_dtype(kind):
+            frame[name] = column.dt.tz_localize("UTC")
+        elif pd.api.types.is_bool_dtype(kind):
+            frame[name] = column.astype(object).where(column.notna(), None)
+        elif pd.api.types.is_integer_dtype(kind) and not column.hasnans:
+            frame[name] = column.astype("int64")
+        elif pd.api.types.is_numeric_dtype(kind):
+            frame[name] = column.astype("float64")
+    return frame
+
+
+def _run_checkpoint(
+    suite: str,
+    pairs: Sequence[tuple[Step, str]],
+    batch: "pd.DataFrame",
+    asset: str,
+    version: str,
+    parameters: Mapping[str, Any],
+) -> "tuple[AbstractDataContext, ValidationResultIdentifier, ExpectationSuiteValidationResult]":
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+    from great_expectations.core.run_identifier import RunIdentifier
+    from great_expectations.data_context.types import base
+
+    used = {name: parameters[name] for step, _ in pairs for name in parameters_in(step.kwargs)}
+    try:
+        config = base.DataContextConfig(
+            store_backend_defaults=base.InMemoryStoreBackendDefaults(),
+            progress_bars=base.ProgressBarsConfig(globally=False, metric_calculations=False),
+            analytics_enabled=False,
+        )
+        context = gx.get_context(mode="ephemeral", project_config=config)
+        data = context.data_sources.add_pandas("e2i").add_dataframe_asset(asset)
+        definition = gx.ValidationDefinition(
+            name=suite,
+            data=data.add_batch_definition_whole_dataframe("snapshot"),
+            suite=context.suites.add(_gx_suite(suite, pairs)),
+        )
+        checkpoint = gx.Checkpoint(
+            name=suite,
+            validation_definitions=[context.validation_definitions.add(definition)],
+            result_format=RESULT_FORMAT,
+        )
+        run = context.checkpoints.add(checkpoint).run(
+            batch_parameters={"dataframe": batch},
+            expectation_parameters=used,
+            run_id=RunIdentifier(run_name=f"{asset}-{version[:12]}"),
+        )
+    except ToolRejected:
+        raise
+    except Exception as err:
+        # without its cause: the text of a tool's exception may quote a value
+        raise ToolRejected(
+            f"Great Expectations could not run {suite} on {asset} ({type(err).__name__}). Compare "
+            f"gx/expectations/{suite}.json with what this version of Great Expectations knows."
+        ) from None
+    ((key, result),) = run.run_results.items()
+    return context, key, result
+
+
+def _gx_suite(name: str, pairs: Sequence[tuple[Step, str]]) -> "ExpectationSuite":
+    """The suite as GX's own object. GX only logs an expectation that it does not know, and leaves it out."""
+    from great_expectations.core import ExpectationSuite
+
+    suite = ExpectationSuite(name=name, expectations=[_entry(*pair) for pair in pairs])
+    taken = {(expectation.meta or {}).get("name") for expectation in suite.expectations}
+    if refused := [f"{step.expectation.name} ({step.type})" for step, _ in pairs if step.expectation.name not in taken]:
+        raise ToolRejected(
+            f"Great Expectations does not take {', '.join(refused)} of {name}. Correct the type or the keywords in "
+            f"gx/expectations/{name}.json."
+        )
+    return suite
+
+
+def _entry(step: Step, severity: str) -> dict[str, Any]:
+    expectation = step.expectation
+    meta = {"name": expectation.name, "rule": expectation.rule}
+    return {
+        "type": step.type,
+        "kwargs": step.kwargs,
+        "severity": severity,
+        "description": expectation.rule or None,
+        "meta": meta,
+    }
+
+
+def _rendered(context: Any, key: Any, result: Any, asset: str, data_docs: str) -> str:
+    """The page of the data docs; empty where it could not be made, since the audit stands without it."""
+    if not data_docs:
+        return ""
+    if "://" in data_docs:
+        _LOG.warning("No data docs for %s: only a local folder can hold them so far, not an address.", asset)
+        return ""
+    try:
+        page = _render(context, key, result, Path(data_docs))
+    except Exception as err:
+        _LOG.warning("No data docs for %s in %s: %s.", asset, data_docs, type(err).__name__)
+        return ""
+    if not page:
+        _LOG.warning("No data docs for %s in %s: Great Expectations did not render the page.", asset, data_docs)
+    return page
+
+
+def _render(context: Any, key: Any, result: Any, folder: Path) -> str:
+    """Adds a redacted result to the data docs and gives the page's path; empty where GX gave up on it.
+
+    Results and suites behind the pages are kept in `results/` and `suites/`: GX removes a page whose source it does not
+    find, so processes take turns.
+    """
+    from filelock import FileLock
+
+    stores = {
+        "published_results": ("ValidationResultsStore", "results"),
+        "published_suites": ("ExpectationsStore", "suites"),
+    }
+    for name, (kind, place) in stores.items():
+        context.add_store(name, {"class_name": kind, "store_backend": _files(folder / place)})
+    suite_key = key.expectation_suite_identifier
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        context.stores["published_suites"].set(suite_key, context.suites.get(suite_key.name))
+        context.stores["published_results"].set(key, result)
+        context.add_data_docs_site("data_docs", _site(folder))
+        context.build_data_docs(site_names=["data_docs"], resource_identifiers=[key, suite_key])
+    url = context.get_docs_sites_urls(resource_identifier=key, site_names=["data_docs"])[0]["site_url"]
+    return str(url or "").removeprefix("file://")
+
+
+def _site(folder: Path) -> dict[str, Any]:
+    section = {"class_name": "DefaultSiteSectionBuilder"}
+    return {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": _files(folder),
+        "site_index_builder": {
+            "class_name": "DefaultSiteIndexBuilder",
+            "validation_results_limit": DATA_DOCS_HISTORY,
+        },
+        "site_section_builders": {
+            "expectations": {**section, "source_store_name": "published_suites"},
+            "validations": {**section, "source_store_name": "published_results"},
+            "profiling": "None",
+        },
+    }
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    return {
+        "class_name": "TupleFilesystemStoreBackend",
+        "base_directory": str(folder.absolute()),
+        "suppress_store_backend_id": True,
+    }
