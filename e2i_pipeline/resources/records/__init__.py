@@ -1,0 +1,1 @@
+"""The topics of `MetadataResource`, one module each: which contract fills which row."""

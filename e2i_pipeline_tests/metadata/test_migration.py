@@ -1,0 +1,116 @@
+"""The schema comes up, goes down and comes up again, on both databases and with several processes at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from e2i_pipeline.errors import ToolRejected, ToolUnavailable
+from e2i_pipeline.metadata.migration import HEAD, SCRIPTS, downgrade, migrate, revision
+from e2i_pipeline.metadata.tables import METADATA
+from e2i_pipeline_tests import servers
+
+TABLES = {
+    "ml_experiments",
+    "ml_data_quality_reports",
+    "ml_feature_store",
+    "ml_training_runs",
+    "ml_model_registry",
+    "ml_shap_analyses",
+    "ml_deployments",
+    "ml_observability_spans",
+    "ml_gate_verdicts",
+    "ml_ledger",
+}
+
+_MIGRATE_ON_SIGNAL = """
+import sys
+from e2i_pipeline.metadata.migration import migrate, revision
+print("ready", flush=True)
+sys.stdin.readline()
+print(*(revision(migrate(url)) for url in sys.argv[1:]), flush=True)
+"""
+
+
+def test_schema_comes_up_goes_down_and_comes_up_again(url: str) -> None:
+    database = migrate(url)
+    assert set(sa.inspect(database.engine).get_table_names()) == TABLES | {"alembic_version"}
+    downgrade(database)
+    assert revision(database) is None
+    assert set(sa.inspect(database.engine).get_table_names()) == {"alembic_version"}
+    assert revision(migrate(url)) == HEAD
+    assert set(sa.inspect(database.engine).get_table_names()) == TABLES | {"alembic_version"}
+
+
+def test_migrated_schema_is_the_one_of_the_models(url: str) -> None:
+    with migrate(url).read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_models_are_the_tables_of_the_dictionary() -> None:
+    assert set(METADATA.tables) == TABLES
+
+
+def test_no_column_can_hold_a_pickle() -> None:
+    types = {type(column.type) for table in METADATA.tables.values() for column in table.c}
+    assert not any(issubclass(t, sa.LargeBinary) for t in types), "a pickle is stored as bytes"
+
+
+def test_head_is_the_newest_script() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+def test_three_processes_migrate_at_once(tmp_path: Path, postgres: servers.Postgres) -> None:
+    urls = [f"sqlite:///{tmp_path}/new/metadata.db", postgres.database()]
+    command = [sys.executable, "-c", _MIGRATE_ON_SIGNAL, *urls]
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]  # noqa: S603
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=60) for process in processes]
+    assert [out for out, _ in answers] == [f"{HEAD} {HEAD}\n"] * 3, answers
+
+
+def test_current_database_needs_no_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/metadata.db"
+    migrate(url)
+    code = (
+        "import sys; from e2i_pipeline.metadata.migration import migrate; migrate(sys.argv[1]);"
+        "print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout == "False\n"
+
+
+def test_revision_of_a_newer_program_is_refused(url: str) -> None:
+    database = migrate(url)
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ToolRejected, match="newer version"):
+        migrate(url)
+
+
+def test_failed_migration_leaves_nothing_behind(url: str) -> None:
+    database = migrate(url)
+    with pytest.raises(ToolRejected):
+        downgrade(database, to="no-such-revision")
+    downgrade(database)
+    with database.write() as connection:
+        connection.execute(sa.text("CREATE TABLE ml_shap_analyses (id INTEGER)"))
+    with pytest.raises((ToolRejected, ToolUnavailable), match="ml_shap_analyses"):
+        migrate(url)
+    assert revision(database) is None
+    assert set(sa.inspect(database.engine).get_table_names()) == {"alembic_version", "ml_shap_analyses"}
