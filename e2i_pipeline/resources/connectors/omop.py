@@ -179,6 +179,7 @@ class OmopConnector:
             "(month(j.event_date), day(j.event_date)) < (p.birth_month, p.birth_day) THEN 1 ELSE 0 END) END "
             "AS age_at_diagnosis",
             f"CASE p.gender_concept_id {genders} ELSE p.gender_source_value END AS gender",
+            "coalesce(nullif(j.label, ''), CAST(j.concept_id AS VARCHAR)) AS index_condition",
             "j.treatment_initiated",
             "j.days_to_treatment",
             f"'{DATA_SOURCE}' AS data_source",

@@ -1,0 +1,332 @@
+"""How good predictions are: discrimination, loss, what a team with limited capacity gains, slices and criteria.
+
+Calibration belongs in `calibration`; which split is judged and what a failed criterion leads to is decided elsewhere.
+Everything is independent of the order of rows, ties included.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from e2i_pipeline.contracts.references import ExperimentScope
+from e2i_pipeline.domain.calibration import calibration_bins, expected_calibration_error, recalibrate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+
+MINIMUM_CELL = 11
+"""Rows below which a slice is not reported: the cell size that US health-data releases suppress (CMS: 1 to 10)."""
+
+CURVE_POINTS = 200
+"""Points of a curve for plotting, at most."""
+
+_EPSILON = 1e-15  # as scikit-learn once clipped: a certain and wrong prediction costs 34.5, not infinity
+
+
+class Slices(NamedTuple):
+    """Metrics per value of a column.
+
+    Attributes:
+        metrics: Value to metrics, the largest slice first.
+        suppressed: Values left out because they have fewer rows than the minimum cell.
+        suppressed_rows: Rows of these, if at least the minimum cell in all; else None.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    suppressed: int
+    suppressed_rows: int | None
+
+
+def evaluate(y: "ArrayLike", p: "ArrayLike", capacity: float, threshold: float | None = None) -> dict[str, float]:
+    """All metrics of one set of predictions.
+
+    Args:
+        y: Outcomes (rows,), 0 or 1.
+        p: Predicted probabilities (rows,), 0..1.
+        capacity: Share of the rows that a team can act on, 0 < capacity < 1.
+        threshold: Score at or above which a row is flagged; None takes `threshold_for(p, capacity)`.
+
+    Returns:
+        `rows`, `positives`, `base_rate`; `auc`, `pr_auc` (average precision), `brier`, `log_loss` (nats);
+        `precision_at_k`, `lift_at_k` (precision over base rate) and `recall_at_k` among the top `capacity` share;
+        `threshold`, and at it `fpr`, `flagged` (share of rows); `calibration_slope`, `calibration_intercept`, `ece`.
+        NaN where a metric is not defined: with one class only `auc`, the slope and intercept, with no positive
+        `pr_auc`, `lift_at_k`, `recall_at_k`, with no negative `fpr`.
+
+    Raises:
+        ValueError: The arrays are empty, of different lengths, not 0 or 1, or not probabilities.
+    """
+    import numpy as np
+
+    outcome, score = _checked(y, p)
+    base_rate = float(outcome.mean())
+    cut = threshold_for(score, capacity) if threshold is None else threshold
+    precision = precision_at_k(outcome, score, capacity)
+    k, line = _top(len(score), capacity), recalibrate(outcome, score)
+    return {
+        "rows": float(len(outcome)),
+        "positives": float(outcome.sum()),
+        "base_rate": base_rate,
+        "auc": auc(outcome, score),
+        "pr_auc": average_precision(outcome, score),
+        "brier": float(np.mean((score - outcome) ** 2)),
+        "log_loss": log_loss(outcome, score),
+        "precision_at_k": precision,
+        "lift_at_k": precision / base_rate if base_rate else math.nan,
+        "recall_at_k": precision * k / float(outcome.sum()) if base_rate else math.nan,
+        "threshold": float(cut),
+        "fpr": false_positive_rate(outcome, score, cut),
+        "flagged": float(np.mean(score >= cut)),
+        "calibration_slope": line.slope,
+        "calibration_intercept": line.intercept,
+        "ece": expected_calibration_error(outcome, score),
+    }
+
+
+def auc(y: "ArrayLike", p: "ArrayLike") -> float:
+    """Area under the ROC curve: the probability that a positive scores above a negative, a tie counting half.
+
+    By midranks (Hanley and McNeil, 1982).
+
+    Args:
+        y: Outcomes (rows,), 0 or 1.
+        p: Scores (rows,), 0..1.
+
+    Returns:
+        0..1; NaN with one class only.
+    """
+    import numpy as np
+
+    outcome, score = _checked(y, p)
+    positives = outcome.sum()
+    negatives = len(outcome) - positives
+    if not positives or not negatives:
+        return math.nan
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    midranks = np.cumsum(counts) - (counts - 1) / 2
+    rank_sum = midranks[inverse] @ outcome
+    return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def average_precision(y: "ArrayLike", p: "ArrayLike") -> float:
+    """Area under the precision-recall curve as average precision: precision summed over the steps of recall.
+
+    Args:
+        y: Outcomes (rows,), 0 or 1.
+        p: Scores (rows,), 0..1.
+
+    Returns:
+        Base rate..1 in expectation; NaN with no positive.
+    """
+    import numpy as np
+
+    hits, flagged = _cumulated(*_checked(y, p))
+    if not hits[-1]:
+        return math.nan
+    return float(np.sum(np.diff(hits, prepend=0.0) * hits / flagged) / hits[-1])
+
+
+def log_loss(y: "ArrayLike", p: "ArrayLike") -> float:
+    """Mean negative log-likelihood in nats, >= 0; probabilities are clipped to 1e-15.
+
+    Args:
+        y: Outcomes (rows,), 0 or 1.
+        p: Predicted probabilities (rows,), 0..1.
+    """
+    import numpy as np
+
+    outcome, score = _checked(y, p)
+    clipped = np.clip(score, _EPSILON, 1 - _EPSILON)
+    return float(-np.mean(outcome * np.log(clipped) + (1 - outcome) * np.log1p(-clipped)))
+
+
+def threshold_for(p: "ArrayLike", capacity: float) -> float:
+    """The score at or above which the top `capacity` share lies.
+
+    Args:
+        p: Scores (rows,), 0..1.
+        capacity: Share of the rows, 0 < capacity < 1.
+
+    Returns:
+        The k-th largest score, k = rows * capacity rounded down, at least 1. Ties at it flag more than k rows.
+    """
+    import numpy as np
+
+    score = np.asarray(p, dtype=np.float64)
+    k = _top(len(score), capacity)
+    return float(np.partition(score, len(score) - k)[len(score) - k])
+
+
+def precision_at_k(y: "ArrayLike", p: "ArrayLike", capacity: float) -> float:
+    """Share with the outcome among the top `capacity` share of the rows.
+
+    Args:
+        y: Outcomes (rows,), 0 or 1.
+        p: Scores (rows,), 0..1.
+        capacity: Share of the rows, 0 < capacity < 1.
+
+    Returns:
+        0..1. Rows that tie at the cut count by their own share: what a random choice among them gives on average.
+    """
+    outcome, score = _checked(y, p)
+    k, cut = _top(len(score), capacity), threshold_for(score, capacity)
+    above, tied = score > cut, score == cut
+    expected = float(outcome[above].sum()) + float(outcome[tied].mean()) * (k - int(above.sum()))
+    return expected / k
+
+
+def false_positive_rate(y: "ArrayLike", p: "ArrayLike", threshold: float) -> float:
+    """Share of the rows without the outcome whose score is at or above `threshold`; NaN without such rows.
+
+    Args:
+        y: Outcomes (rows,), 0 or 1.
+        p: Scores (rows,), 0..1.
+        threshold: Score.
+    """
+    import numpy as np
+
+    outcome, score = _checked(y, p)
+    negatives = score[outcome == 0]
+    return float(np.mean(negatives >= threshold)) if len(negatives) else math.nan
+
+
+def evaluate_slices(
+    y: "ArrayLike",
+    p: "ArrayLike",
+    values: "ArrayLike",
+    capacity: float,
+    threshold: float,
+    minimum_cell: int = MINIMUM_CELL,
+) -> Slices:
+    """Metrics per value of a column; small slices are suppressed.
+
+    Args:
+        y: Outcomes (rows,), 0 or 1.
+        p: Predicted probabilities (rows,), 0..1.
+        values: The column (rows,); null is a slice of its own, named `missing`.
+        capacity: Share of the rows that a team can act on, 0 < capacity < 1.
+        threshold: Score at or above which a row is flagged, the same for every slice.
+        minimum_cell: Rows that a slice must have.
+
+    Returns:
+        Metrics as of `evaluate`, per value as text.
+
+    Raises:
+        ValueError: As for `evaluate`.
+    """
+    import numpy as np
+    import pandas as pd
+
+    outcome, score = _checked(y, p)
+    column = pd.Series(np.asarray(values, dtype=object))
+    names = column.map(str, na_action="ignore").where(column.notna(), "missing")
+    if len(names) != len(outcome):
+        raise ValueError(f"{len(names)} slice values for {len(outcome)} rows")
+    sizes = sorted(((str(name), int(rows)) for name, rows in names.value_counts().items()), key=lambda s: (-s[1], s[0]))
+    metrics: dict[str, dict[str, float]] = {}
+    for name, rows in sizes:
+        if rows >= minimum_cell:
+            is_in = (names == name).to_numpy()
+            metrics[name] = evaluate(outcome[is_in], score[is_in], capacity, threshold)
+    small = [rows for _, rows in sizes if rows < minimum_cell]
+    return Slices(metrics, len(small), sum(small) if not small or sum(small) >= minimum_cell else None)
+
+
+def curves(y: "ArrayLike", p: "ArrayLike", points: int = CURVE_POINTS) -> dict[str, dict[str, list[float]]]:
+    """Curves for plotting, each as equally long lists of at most `points` numbers.
+
+    Args:
+        y: Outcomes (rows,), 0 or 1; both classes must be there.
+        p: Predicted probabilities (rows,), 0..1.
+        points: Points of a curve, >= 2.
+
+    Returns:
+        `roc` (`fpr`, `tpr`), `pr` (`recall`, `precision`), `lift` (`flagged`, `lift`) and `calibration` (`predicted`,
+        `observed`, `rows`). Scores themselves are left out: of few rows they would point at persons.
+
+    Raises:
+        ValueError: As for `evaluate`, or one class is missing.
+    """
+    import numpy as np
+
+    outcome, score = _checked(y, p)
+    hits, flagged = _cumulated(outcome, score)
+    positives, rows = hits[-1], len(outcome)
+    if not 0 < positives < rows:
+        raise ValueError(f"curves need both classes; got {int(positives)} positives in {rows} rows")
+    keep = np.unique(np.linspace(0, len(hits) - 1, min(len(hits), points - 1)).round().astype(int))
+    hits, flagged = hits[keep], flagged[keep]
+    bins = calibration_bins(outcome, score)
+    from_origin = {
+        "fpr": (flagged - hits) / (rows - positives),
+        "tpr": hits / positives,
+    }
+    return {
+        "roc": {name: [0.0, *values.tolist()] for name, values in from_origin.items()},
+        "pr": {"recall": (hits / positives).tolist(), "precision": (hits / flagged).tolist()},
+        "lift": {"flagged": (flagged / rows).tolist(), "lift": (hits / flagged * rows / positives).tolist()},
+        "calibration": {
+            "predicted": bins.predicted.tolist(),
+            "observed": bins.observed.tolist(),
+            "rows": bins.rows.astype(float).tolist(),
+        },
+    }
+
+
+def criteria_unmet(metrics: Mapping[str, float], scope: ExperimentScope) -> tuple[str, ...]:
+    """The success criteria that are not met.
+
+    Args:
+        metrics: What `evaluate` returned, for the split that the criteria are about (test).
+        scope: The criteria.
+
+    Returns:
+        One sentence per unmet criterion, with its figures; empty where all are met. A metric that could not be
+        computed does not meet its criterion.
+    """
+    share = f"the top {scope.capacity:.0%}"
+    lift, lift_text = metrics["lift_at_k"], f"precision among {share} over the base rate"
+    criteria = (
+        ("AUC", metrics["auc"], scope.minimum_auc, True),
+        (lift_text, lift, scope.minimum_precision_at_k, True),
+        (f"false positive rate at the threshold for {share}", metrics["fpr"], scope.maximum_fpr, False),
+    )
+    unmet: list[str] = []
+    for name, value, bound, is_minimum in criteria:
+        kind = "minimum" if is_minimum else "maximum"
+        if math.isnan(value):
+            unmet.append(f"{name} could not be computed ({kind} {bound:.3f}): an outcome class is missing.")
+        elif (value < bound) if is_minimum else (value > bound):
+            unmet.append(f"{name} is {value:.3f}, {'below' if is_minimum else 'above'} the {kind} {bound:.3f}.")
+    return tuple(unmet)
+
+
+def _checked(y: "ArrayLike", p: "ArrayLike") -> "tuple[np.ndarray, np.ndarray]":
+    import numpy as np
+
+    outcome, score = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    if outcome.ndim != 1 or outcome.shape != score.shape or not len(outcome):
+        raise ValueError(f"outcomes and scores must be two arrays (rows,); got {outcome.shape} and {score.shape}")
+    odd = int(np.sum((outcome != 0) & (outcome != 1)))
+    if odd:
+        raise ValueError(f"{odd} of {len(outcome)} outcomes are neither 0 nor 1")
+    odd = int(np.sum(~((score >= 0) & (score <= 1))))
+    if odd:
+        raise ValueError(f"{odd} of {len(score)} scores are no probabilities (0..1)")
+    return outcome, score
+
+
+def _cumulated(outcome: "np.ndarray", score: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """Positives and rows at or above each distinct score, by falling score."""
+    import numpy as np
+
+    order = np.argsort(-score, kind="stable")
+    last_of_tie = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    return np.cumsum(outcome[order])[last_of_tie], last_of_tie + 1.0
+
+
+def _top(rows: int, capacity: float) -> int:
+    if not 0 < capacity < 1:
+        raise ValueError(f"capacity must lie between 0 and 1; got {capacity}")
+    return max(1, int(rows * capacity + 1e-9))

@@ -1,0 +1,65 @@
+"""Small pictures for the UI, as PNG bytes. What they show was computed elsewhere."""
+
+# Matplotlib's types are partial.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 100
+
+
+def evaluation_plots(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, bytes]:
+    """ROC, precision-recall, calibration and lift side by side.
+
+    Args:
+        curves: What `metrics.curves` returned.
+
+    Returns:
+        One PNG under `curves`.
+    """
+    figure = _figure(11, 2.9)
+    roc, pr, calibration, lift = figure.subplots(1, 4)
+    roc.plot(curves["roc"]["fpr"], curves["roc"]["tpr"])
+    roc.plot([0, 1], [0, 1], linestyle=":", color="grey")
+    roc.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
+    pr.plot(curves["pr"]["recall"], curves["pr"]["precision"])
+    pr.set(title="Precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.02))
+    calibration.plot(curves["calibration"]["predicted"], curves["calibration"]["observed"], marker="o", markersize=3)
+    calibration.plot([0, 1], [0, 1], linestyle=":", color="grey")
+    calibration.set(title="Calibration", xlabel="predicted", ylabel="observed")
+    lift.plot(curves["lift"]["flagged"], curves["lift"]["lift"])
+    lift.set(title="Lift", xlabel="share flagged", ylabel="lift over base rate")
+    return {"curves": _png(figure)}
+
+
+def study_history(trials: Sequence[tuple[int, float, str]]) -> bytes:
+    """Value per trial by algorithm, and the best so far is the upper hull.
+
+    Args:
+        trials: Trial number, value and algorithm of each finished trial.
+    """
+    figure = _figure(6, 2.9)
+    axes = figure.subplots()
+    for name in sorted({algorithm for _, _, algorithm in trials}):
+        points = [(number, value) for number, value, algorithm in trials if algorithm == name]
+        axes.scatter(*zip(*points, strict=True), s=10, label=name)
+    axes.set(title="Study", xlabel="trial", ylabel="value on validation")
+    axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,189 @@
+"""The card's sections on what the model learned from: rows, defects, audits, features, study."""
+
+from collections.abc import Sequence
+
+from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport
+from e2i_pipeline.contracts.references import DefectCount
+from e2i_pipeline.domain.report_data import ModelCardData
+from e2i_pipeline.domain.report_parts import (
+    MISSING,
+    Content,
+    Html,
+    bullets,
+    count,
+    el,
+    figure,
+    joined,
+    note,
+    percent,
+    pill,
+    ratio,
+    table,
+    terms,
+)
+from e2i_pipeline.domain.report_sections import SPLIT_ORDER
+
+TREATMENT_MOODS = {"kept": "warn", "corrected": "", "left out": ""}
+"""What was done about a defect, as `DefectCount.treatment` begins, to the mood of its label."""
+
+
+def training_data(data: ModelCardData) -> Html:
+    """Where the rows came from, and how many there are."""
+    training = data.training
+    names = [s for s in (*SPLIT_ORDER, *training.split_counts) if s in training.split_counts]
+    rows = [
+        [
+            split,
+            count(training.split_counts[split]),
+            count(training.positives.get(split)),
+            ratio(training.positives[split], training.split_counts[split]) if split in training.positives else MISSING,
+        ]
+        for split in dict.fromkeys(names)
+    ]
+    cuts = data.dataset.cuts
+    absent = sorted(name for name, found in data.dataset.tables.items() if found.is_absent)
+    return joined(
+        [
+            table(("Split", "Journeys", "Outcomes", "Share"), rows, (1, 2, 3), "Rows per split"),
+            terms(
+                {
+                    "Source": data.source,
+                    "Known up to": f"{data.dataset.as_of:%d %B %Y, %H:%M} UTC",
+                    "Split by index date": f"train before {cuts.train_end}, validation before {cuts.validation_end}, "
+                    f"test before {cuts.test_end}, then holdout; {cuts.gap_days} days of gap after each",
+                    "Labels that overlap": f"{count(training.label_overlap)} training labels mature after the "
+                    "validation period begins",
+                    "Tables the source cannot have": ", ".join(absent),
+                    "Dataset version": el("code", training.version),
+                }
+            ),
+            note("Unassigned journeys lie in a gap, would put one patient into two splits, or have an open outcome."),
+        ]
+    )
+
+
+def defects(data: ModelCardData) -> Html:
+    """Known kinds of defect in the input, each with what was done about it."""
+    found = [d for name in sorted(data.dataset.tables) for d in data.dataset.tables[name].defects]
+    if not found:
+        return el("p", "No known kind of defect was met on the way in.")
+    rows = [_defect(d) for d in found]
+    heads = ("Table", "Defect", "Rows", "Of", "Share", "What was done")
+    return joined(
+        [
+            table(heads, rows, (2, 3, 4), "Defects in the input"),
+            note("Counted on the source's own tables, before anything was derived from them."),
+        ]
+    )
+
+
+def audits(data: ModelCardData) -> Html:
+    """What the suites said, table by table, and what the gates made of it."""
+    if not data.reports and not data.verdicts:
+        return el("p", "No audit is attached to this card.")
+    heads = ("Table", "Suite", "Passed", "Failed", "Warnings", "Skipped", "Rows passing")
+    rows = [_audit(report) for report in data.reports]
+    verdicts = [_verdict(v.gate, v.key.subject, v.is_passed, (*v.reasons, *v.warnings)) for v in data.verdicts]
+    failed = [[r.table, *_failure(o)] for r in data.reports for o in (*r.having("failed"), *r.having("error"))]
+    shown = table(("Table", "Expectation", "Column", "Severity", "Found"), failed, (), "Failed expectations")
+    return joined(
+        [
+            table(heads, rows, range(2, 7), "Audits per table") if rows else None,
+            note("Skipped expectations are about tables or columns that the source declares it cannot have."),
+            el("details", el("summary", _failures(len(failed))), shown) if failed else None,
+            el("h3", "Verdicts") if verdicts else None,
+            table(("Gate", "About", "Verdict", "Remarks"), verdicts, (), "Verdicts") if verdicts else None,
+        ]
+    )
+
+
+def features(data: ModelCardData) -> Html:
+    """What the model sees, and what it does not see, with the reason."""
+    rows = [
+        [el("code", f.name), f.kind, el("code", f.view), f.description, _range(f.low, f.high)]
+        for f in data.training.features
+    ]
+    left = data.registry.left_out
+    out: list[Content] = []
+    if left:
+        reasons = table(
+            ("Feature", "Why"), [[el("code", n), reason] for n, reason in sorted(left.items())], (), "Left out"
+        )
+        out = [el("h3", "Left out"), reasons]
+    heads = ("Feature", "Kind", "View", "Meaning", "Range")
+    return joined([table(heads, rows, (), "Features"), *out])
+
+
+def study(data: ModelCardData) -> Html:
+    """How the hyperparameters were found."""
+    tuned = data.study
+    trials = ", ".join(f"{count(n)} {state}" for state, n in tuned.trials.items())
+    rows = [[el("code", name), _parameter(value)] for name, value in sorted(tuned.parameters.items())]
+    ended = "" if tuned.is_reproducible else "A time-out ended the search, so running it again may find others."
+    return joined(
+        [
+            terms(
+                {
+                    "Study": el("code", tuned.study),
+                    "Trials": trials,
+                    "Best value": f"{tuned.metric} {figure(tuned.best_value, 4)} on the validation split",
+                    "Took": f"{tuned.seconds:,.0f} s",
+                    "Algorithm": tuned.algorithm,
+                }
+            ),
+            el("p", ended) if ended else None,
+            table(("Parameter", "Value"), rows, (1,), "Best parameters"),
+        ]
+    )
+
+
+def _defect(found: DefectCount) -> Sequence[Content]:
+    kind = next((known for known in TREATMENT_MOODS if found.treatment.lower().startswith(known)), "")
+    rest = found.treatment[len(kind) :].lstrip(" :,;-")
+    done = joined([pill(kind, TREATMENT_MOODS[kind]), f" {rest}"]) if kind else found.treatment
+    share = ratio(found.rows, found.of_rows)
+    return [el("code", found.table), found.defect, count(found.rows), count(found.of_rows), share, done]
+
+
+def _audit(report: ValidationReport) -> Sequence[Content]:
+    failed = report.having("failed")
+    warnings = sum(1 for outcome in failed if outcome.severity != "critical")
+    name = f"{report.table} ({report.split})" if report.split else report.table
+    broken = len(failed) - warnings
+    return [
+        el("code", name),
+        el("code", report.suite),
+        count(report.passed),
+        pill(count(broken), "bad") if broken else "0",
+        pill(count(warnings), "warn") if warnings else "0",
+        count(report.skipped),
+        percent(report.pass_rate, 2) if any(o.tested_rows for o in report.outcomes) else MISSING,
+    ]
+
+
+def _failures(number: int) -> str:
+    return "1 failed expectation" if number == 1 else f"{number} failed expectations"
+
+
+def _failure(outcome: ExpectationOutcome) -> Sequence[Content]:
+    found = outcome.observed or outcome.reason
+    if outcome.tested_rows:
+        found = f"{count(outcome.unexpected_rows)} of {count(outcome.tested_rows)} rows"
+    return [outcome.expectation_type, outcome.column, outcome.severity, found]
+
+
+def _verdict(gate: str, subject: str, is_passed: bool, remarks: tuple[str, ...]) -> Sequence[Content]:
+    label = pill("passed", "good") if is_passed else pill("blocked", "bad")
+    return [gate.replace("_", " "), el("code", subject), label, bullets(remarks) if remarks else ""]
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f"from {low:g}"
+    return f"up to {high:g}" if low is None else f"{low:g} to {high:g}"
+
+
+def _parameter(value: bool | float | str | None) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

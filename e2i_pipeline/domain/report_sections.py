@@ -1,0 +1,206 @@
+"""The card's sections on the model: purpose, criteria, performance, slices, drivers.
+
+Sections on the data stand in `report_data_sections`, on use and limits in `report_use_sections`.
+"""
+
+from collections.abc import Callable, Sequence
+
+from e2i_pipeline.domain.metrics import MINIMUM_CELL
+from e2i_pipeline.domain.report_charts import charts
+from e2i_pipeline.domain.report_data import ModelCardData, SliceTable
+from e2i_pipeline.domain.report_parts import (
+    Content,
+    Html,
+    bullets,
+    count,
+    el,
+    figure,
+    joined,
+    note,
+    percent,
+    pill,
+    table,
+    terms,
+    times,
+)
+
+SPLIT_ORDER = ("train", "validation", "test", "holdout")
+
+Written = Callable[[float | None], str]
+
+METRICS: tuple[tuple[str, str, Written], ...] = (
+    ("auc", "AUC", figure),
+    ("pr_auc", "Average precision", figure),
+    ("base_rate", "Base rate", percent),
+    ("precision_at_k", "Precision at capacity", percent),
+    ("lift_at_k", "Lift at capacity", times),
+    ("recall_at_k", "Recall at capacity", percent),
+    ("fpr", "False positive rate", percent),
+    ("brier", "Brier score", figure),
+    ("calibration_slope", "Calibration slope", times),
+    ("calibration_intercept", "Calibration intercept", times),
+    ("ece", "Calibration error", figure),
+    ("log_loss", "Log loss", figure),
+)
+"""Name in the evaluation, name on the page and how it is written, in the order shown."""
+
+SLICE_FLOOR = 0.05
+"""AUC below the overall one from which a slice is marked: the default of the promotion rule."""
+
+MAX_BARS = 20
+
+
+def purpose(data: ModelCardData) -> Html:
+    """What is predicted, for whom and when."""
+    scope = data.scope
+    history = "all of it" if scope.observation_window_days is None else f"the last {scope.observation_window_days} days"
+    return terms(
+        {
+            "Predicts": f"{scope.target} within {scope.prediction_horizon_days} days, as a probability from 0 to 1",
+            "For": scope.population,
+            "Prediction time": "the journey's index date plus the configured lag; a feature sees only what had "
+            "happened and was known by then",
+            "History used": history,
+            "Flags": f"scores of {figure(data.evaluation.threshold, 4)} and above, which is the top "
+            f"{percent(scope.capacity, 0)} of the validation split",
+            "Algorithm": data.study.algorithm,
+            "Stage": joined([pill(data.version.stage, "good" if data.version.stage == "production" else "")]),
+        }
+    )
+
+
+def criteria(data: ModelCardData) -> Html:
+    """The success criteria, set before training, and what the test split gave."""
+    scope, found = data.scope, data.evaluation.metrics.get("test", {})
+    share = percent(scope.capacity, 0)
+    wanted: tuple[tuple[str, float | None, str, Written, float, bool], ...] = (
+        ("AUC", found.get("auc"), f"at least {figure(scope.minimum_auc, 2)}", figure, scope.minimum_auc, True),
+        (
+            f"Lift among the top {share}",
+            found.get("lift_at_k"),
+            f"at least {figure(scope.minimum_precision_at_k, 2)} times the base rate",
+            times,
+            scope.minimum_precision_at_k,
+            True,
+        ),
+        (
+            f"False positive rate when flagging the top {share}",
+            found.get("fpr"),
+            f"at most {percent(scope.maximum_fpr, 0)}",
+            percent,
+            scope.maximum_fpr,
+            False,
+        ),
+    )
+    rows: list[list[Content]] = []
+    for name, value, bound, written, limit, is_minimum in wanted:
+        is_met = value is not None and (value >= limit if is_minimum else value <= limit)
+        rows.append([name, bound, written(value), pill("met", "good") if is_met else pill("not met", "bad")])
+    said = bullets(data.evaluation.unmet) if data.evaluation.unmet else None
+    return joined([table(("Criterion", "Set before", "Test split", ""), rows, (2, 3), "Success criteria"), said])
+
+
+def performance(data: ModelCardData) -> Html:
+    """Metrics per split, and the curves of the test split."""
+    metrics = data.evaluation.metrics
+    splits = [s for s in SPLIT_ORDER if s in metrics] + [s for s in metrics if s not in SPLIT_ORDER]
+    rows = [
+        [name, *(written(metrics[split].get(key)) for split in splits)]
+        for key, name, written in METRICS
+        if any(key in metrics[split] for split in splits)
+    ]
+    rates = metrics.get("test", {})
+    drawn = charts(data.curves, rates.get("base_rate", 0.0))
+    return joined(
+        [
+            table(("Metric", *splits), rows, range(1, len(splits) + 1), "Metrics per split"),
+            note(
+                f"Capacity is the top {percent(data.scope.capacity, 0)}. Train figures flatter: the model learned from "
+                "them. Test journeys begin after all training journeys."
+            ),
+            el("div", *drawn, class_="charts") if drawn else note("Curves were not kept for this evaluation."),
+        ]
+    )
+
+
+def slices(data: ModelCardData) -> Html | None:
+    """Metrics per group of the test split."""
+    if not data.slices:
+        return None
+    overall = data.evaluation.metrics.get("test", {}).get("auc")
+    parts: list[Content] = [
+        note(
+            f"Test split. Groups of fewer than {MINIMUM_CELL} journeys are not shown, nor counts of outcomes below "
+            f"that. Marked: an AUC more than {SLICE_FLOOR} below the overall {figure(overall)}. Small groups vary by "
+            "chance alone."
+        )
+    ]
+    for column, found in data.slices.items():
+        parts += [el("h3", column), _slice_table(column, found, overall), _suppressed(found)]
+    return joined(parts)
+
+
+def drivers(data: ModelCardData) -> Html:
+    """What moves the scores."""
+    shown = list(data.attribution.importance.items())[:MAX_BARS]
+    widest = max((share for _, share in shown), default=0.0) or 1.0
+    left = len(data.attribution.importance) - len(shown)
+    picture = None
+    if data.summary_plot:
+        image = el(
+            "img",
+            src=f"data:image/png;base64,{data.summary_plot}",
+            alt="SHAP values of the sampled journeys per feature; the figures stand in the list above.",
+        )
+        caption = note(
+            "One dot per sampled journey and feature: right of the line it raised the score, left it lowered it. Red "
+            "is a high value, blue a low one, grey a category or a missing value."
+        )
+        picture = joined([el("h3", "Per journey"), el("div", image, class_="plot"), caption])
+    return joined(
+        [
+            bullets(data.narrative) if data.narrative else None,
+            el("div", *(_bar(name, share, widest) for name, share in shown), class_="bars"),
+            note(f"{left} more features carry the rest.") if left > 0 else None,
+            picture,
+            note(
+                f"Share of the mean absolute SHAP value over {count(data.attribution.rows)} journeys of the test "
+                f"split, on the log-odds margin; {data.attribution.method}; base value "
+                f"{figure(data.attribution.base_value)} log-odds."
+            ),
+        ]
+    )
+
+
+def _slice_table(column: str, found: SliceTable, overall: float | None) -> Html:
+    heads = ("Group", "Journeys", "Outcomes", "Base rate", "AUC", "Lift", "FPR", "Calibration slope")
+    rows = [_slice_row(value, metrics, overall) for value, metrics in found.metrics.items()]
+    return table(heads, rows, range(1, len(heads)), f"Metrics by {column}")
+
+
+def _slice_row(value: str, metrics: dict[str, float | None], overall: float | None) -> Sequence[Content]:
+    auc, positives = metrics.get("auc"), metrics.get("positives")
+    is_low = auc is not None and overall is not None and auc < overall - SLICE_FLOOR
+    is_shown = positives is not None and positives >= MINIMUM_CELL
+    return [
+        value,
+        count(metrics.get("rows")),
+        count(positives) if is_shown else f"under {MINIMUM_CELL}",
+        percent(metrics.get("base_rate")) if is_shown else "",
+        pill(figure(auc), "warn") if is_low else figure(auc),
+        times(metrics.get("lift_at_k")),
+        percent(metrics.get("fpr")),
+        times(metrics.get("calibration_slope")),
+    ]
+
+
+def _suppressed(found: SliceTable) -> Html | None:
+    if not found.suppressed:
+        return None
+    rows = f", {count(found.suppressed_rows)} journeys in all" if found.suppressed_rows is not None else ""
+    return note(f"{found.suppressed} smaller groups are not shown{rows}.")
+
+
+def _bar(name: str, share: float, widest: float) -> Html:
+    bar = el("div", el("i", style=f"width:{share / widest:.1%}"), class_="bar")
+    return joined([el("div", name, class_="name"), bar, el("div", percent(share), class_="n")])

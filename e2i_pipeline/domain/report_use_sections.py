@@ -1,0 +1,131 @@
+"""The card's sections on use: how to call the model, what was decided about it, its limits, where everything lies."""
+
+import json
+from typing import Any
+
+from e2i_pipeline.domain.report_data import ModelCardData
+from e2i_pipeline.domain.report_parts import Html, bullets, count, el, joined, note, pill, terms
+
+FEW_OUTCOMES = 100
+"""Outcomes in the test split below which its figures are called uncertain: at least 100 events are advised to validate
+a prediction model (Vergouwe et al. 2005; Collins et al. 2016)."""
+
+ENDPOINT = "http://127.0.0.1:3000"
+
+EXAMPLES: dict[str, Any] = {"numeric": 1.0, "boolean": True, "categorical": "other"}
+
+
+def use(data: ModelCardData) -> Html:
+    """How to ask the model."""
+    bento = data.bento
+    row = {f.name: _example(data.example.get(f.name, EXAMPLES[f.kind]), f.kind) for f in data.training.features}
+    body = json.dumps({"rows": [row]}, indent=1, ensure_ascii=False).replace("'", "\\u0027")
+    call = f"curl {ENDPOINT}/predict \\\n  -H 'Content-Type: application/json' \\\n  -d '{body}'"
+    home = f"BENTOML_HOME={bento.location.partition('/bentos/')[0]} " if bento and "/bentos/" in bento.location else ""
+    start = f"{home}bentoml serve {bento.tag}" if bento else "make serve"
+    return joined(
+        [
+            terms({"Bento": el("code", bento.tag) if bento else "packaged after this card, from the same version"}),
+            el("p", "Start it, then send rows; a feature that is not known is null or left out:"),
+            el("pre", f"{start}\n\n{call}"),
+            note(
+                "The answer holds a probability and a flag per row, with the model's name and version. /explain takes "
+                "the same rows apart by feature; /predict_wire takes the platform's lists; the service describes "
+                "itself at /docs.json. The values above are made up."
+            ),
+        ]
+    )
+
+
+def decision(data: ModelCardData) -> Html:
+    """What was decided about promotion."""
+    made = data.promotion
+    if made is None:
+        return el(
+            "p",
+            "Not yet made when this card was written: promotion follows the check that the Bento answers. The registry "
+            f"holds this version as {data.version.stage}.",
+        )
+    label = pill("promoted", "good") if made.is_promoted else pill("not promoted", "warn")
+    champion = made.champion
+    serves = f"{champion.name} version {champion.version}" if champion else "no version"
+    return joined([el("p", label, f" {made.reason}"), terms({"Serves now": serves})])
+
+
+def limits(data: ModelCardData) -> Html:
+    """What the model is for, what it is not for, and what speaks against its figures."""
+    return joined(
+        [
+            el("h3", "Meant for"),
+            bullets(
+                [
+                    f"Ranking {data.version.brand} journeys like those above, so that a team with room for the top "
+                    f"{data.scope.capacity:.0%} spends it where treatment is likeliest.",
+                    "Support of people who decide; nobody should be denied anything because of a score.",
+                ]
+            ),
+            el("h3", "Not meant for"),
+            bullets(
+                [
+                    "Diagnosis, choice of therapy, or any decision about one patient without a professional.",
+                    "Saying what would change an outcome: the model finds who starts treatment, not why. Causal "
+                    "questions have their own analysis.",
+                    "Other brands, other populations or another horizon.",
+                ]
+            ),
+            el("h3", "Limits of these figures"),
+            bullets([*found_limits(data), *data.limitations]),
+        ]
+    )
+
+
+def found_limits(data: ModelCardData) -> list[str]:
+    """The limits that follow from the rest of the card."""
+    found: list[str] = []
+    if data.source == "synthetic":
+        found.append("The data are synthetic: the figures show that the pipeline works, not how well it would do.")
+    if not data.evaluation.is_passed:
+        found.append("The success criteria are not all met; the version is registered so that people can see why.")
+    positives = data.training.positives.get("test", 0)
+    if positives < FEW_OUTCOMES:
+        found.append(
+            f"The test split has {count(positives)} outcomes; with fewer than {FEW_OUTCOMES} all its figures are "
+            "uncertain."
+        )
+    if data.training.label_overlap:
+        found.append(
+            f"{count(data.training.label_overlap)} training labels were not yet known when the validation period "
+            "began: a model trained at that time would have had fewer. splits.gap: horizon removes them."
+        )
+    if data.registry.left_out:
+        found.append(f"{len(data.registry.left_out)} features could not be computed from this source (see Features).")
+    if not data.study.is_reproducible:
+        found.append("A time-out cut the search short, so it cannot be repeated exactly.")
+    return [
+        *found,
+        "One chronological split, one training: the figures say nothing about how much another would differ.",
+    ]
+
+
+def places(data: ModelCardData) -> Html:
+    """Where everything lies, and by which keys it is found."""
+    version = data.version
+    known = {
+        "Registered model": f"{version.name}, version {version.version}",
+        "Model URI": version.model_uri,
+        "MLflow run": version.mlflow_run_id,
+        "Training key": version.key,
+        "Dataset manifest": data.dataset.manifest,
+        "Training dataset": data.training.location,
+        "Evaluation": data.evaluation.location,
+        "SHAP values": data.attribution.location,
+        "Feature definitions": data.registry.definitions,
+        "Bento": data.bento.location if data.bento else "",
+        **data.places,
+    }
+    return terms({what: el("code", where) for what, where in known.items() if where})
+
+
+def _example(value: Any, kind: str) -> Any:
+    """A value as a request holds it: a frame keeps a boolean as 1.0 or 0.0."""
+    return bool(value) if kind == "boolean" and value in (0, 1) else value

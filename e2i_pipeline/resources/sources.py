@@ -1,0 +1,306 @@
+"""The source of patient journeys, whatever its kind: lands each table as an immutable, pseudonymized snapshot.
+
+Direct identifiers and raw ids never reach the staging folder. How a kind is read stands in `connectors/`, how its rows
+become canonical in `domain/landing.py`; whether they are good is the gate's to say.
+"""
+
+import json
+import shutil
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, KnownAt
+from e2i_pipeline.contracts.references import DefectCount, TableRef
+from e2i_pipeline.contracts.tables import KNOWN_AT, TABLES, TableSchema
+from e2i_pipeline.domain import landing, privacy
+from e2i_pipeline.errors import ConfigurationError, SourceError, ToolUnavailable
+from e2i_pipeline.resources.connectors.base import Connector
+from e2i_pipeline.resources.engine import EngineResource, WrittenTable, parquet
+from e2i_pipeline.resources.state_folder import StateFolder
+from e2i_pipeline.storage.references import write_json
+
+if TYPE_CHECKING:
+    import duckdb
+
+STAGING_VERSION = 1
+"""Raised whenever the same input would be landed as another table."""
+
+_LANDED = "e2i_landed"
+
+
+class SourceResource(dg.ConfigurableResource):
+    """The one source of a state folder.
+
+    Attributes:
+        kind: `synthetic`, `files` or `omop`.
+        location: Where the input lies; empty for `synthetic`.
+        state_dir: The state folder.
+        brands: Configured brands; an OMOP drop holds one.
+        cohort: How patients become journeys (`CohortDefinition`).
+        known_at: When a row became known (`KnownAt`).
+        absent: What the source cannot have (`Absences`).
+        options: The kind's own settings, e.g. `{"seed": 7, "journeys_per_brand": 20000}`.
+        covariates: Columns beyond the data dictionary that are landed too: DuckDB type by column, per table.
+        engine: Computes and writes the snapshots.
+    """
+
+    kind: str
+    location: str = ""
+    state_dir: str
+    brands: list[str]
+    # Plain `dict`, not `dict[str, Any]`: Dagster refuses a None in the latter ("Null map member").
+    cohort: dict
+    known_at: dict
+    absent: dict
+    options: dict
+    covariates: dict = {}  # noqa: RUF012 - pydantic copies a default
+    engine: EngineResource
+
+    def fingerprint(self, table: str) -> str:
+        """Identifies the input behind a table without reading it; `absent` for a declared-absent table.
+
+        Raises:
+            SourceError: The input is not there.
+            ConfigurationError: The source is configured in contradiction to itself.
+        """
+        if table in self._absences().tables:
+            return "absent"
+        return self._connector().fingerprint(table)
+
+    def stage(self, table: str, now: datetime) -> TableRef:
+        """Lands a table, or finds it landed: the same input under the same settings is read once.
+
+        Args:
+            table: Canonical table name.
+            now: When (UTC).
+
+        Returns:
+            The snapshot; an absent one where the source declares that it cannot have the table, or where an optional
+            table has no input.
+
+        Raises:
+            SourceError: The input is missing, unreadable, lacks a required column, or changed while it was read.
+            StateFolderConflict: The state folder holds another source's world.
+            ConfigurationError: The state folder cannot be written, or the declared absences contradict the tables.
+            ToolUnavailable: Memory or disk did not suffice.
+        """
+        schema, absent = TABLES[table].with_columns(self.covariates.get(table, {})), self._absences()
+        folder = StateFolder(self.state_dir)
+        folder.claim(self.kind, str(self._place) if self.location else "")
+        if table in absent.tables:
+            return _absent(schema, content_key("declared absent", table))
+        connector, secret = self._connector(), folder.pseudonym_key()
+        columns = absent.columns.get(table, ())
+        before = connector.fingerprint(table)
+        key = content_key(
+            STAGING_VERSION, before, self.known_at, sorted(columns), schema, privacy.key_id(secret), self.kind
+        )
+        kept = self._recall(table, key)
+        if kept is not None and _size(kept[0].location) == kept[1]:
+            return kept[0]
+        with self.engine.connect() as connection:
+            _install_pads(connection, secret)
+            reference = self._land(connection, connector, schema, columns, before)
+        if reference is None:
+            return _absent(schema, key, (_no_input(schema),))
+        is_same = kept is not None and kept[0].version == reference.version
+        reference = reference.model_copy(
+            update={"key": key, "landed_at": kept[0].landed_at if is_same and kept else now}
+        )
+        write_json(
+            self._record(table, key),
+            {"bytes": _size(reference.location), "table": reference.model_dump(mode="json")},
+        )
+        return reference
+
+    @property
+    def _place(self) -> Path:
+        return Path(self.location).expanduser().absolute()
+
+    def _absences(self) -> Absences:
+        absent = Absences.model_validate(self.absent)
+        landing.check_absences(absent)
+        return absent
+
+    def _connector(self) -> Connector:
+        cohort = CohortDefinition.model_validate(self.cohort)
+        if self.kind == "synthetic":
+            from e2i_pipeline.resources.connectors.synthetic import SyntheticConnector
+
+            return SyntheticConnector(
+                self.state_dir, self.brands, outcome_window_days=cohort.outcome_window_days, **self.options
+            )
+        if self.kind == "files":
+            from e2i_pipeline.resources.connectors.files import FilesConnector
+
+            return FilesConnector(self.location, **self.options)
+        if self.kind == "omop":
+            from e2i_pipeline.resources.connectors.omop import OmopConnector
+
+            if len(self.brands) != 1:
+                raise ConfigurationError(
+                    f"source.kind is omop, whose one cohort is one brand; brands names {len(self.brands)}. Name one."
+                )
+            return OmopConnector(self.location, cohort, self.brands[0], **self.options)
+        raise ConfigurationError(f"source.kind is {self.kind}; there are synthetic, files and omop.")
+
+    def _land(
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        connector: Connector,
+        schema: TableSchema,
+        absent: Collection[str],
+        before: str,
+    ) -> TableRef | None:
+        """Reads the input once into a temporary table without raw ids, and writes that; None where there is none."""
+        import duckdb
+
+        try:
+            query = connector.query(connection, schema.name)
+            if query is None:
+                return self._nothing(schema)
+            found = {name: dtype for name, dtype, *_ in connection.execute(f"DESCRIBE {query}").fetchall()}
+            plan = landing.plan(schema, found, absent)
+            if plan.missing:
+                raise SourceError(landing.missing_columns_message(plan, list(found)))
+            connection.execute(f"CREATE TEMP TABLE {_LANDED} AS {landing.landing_sql(plan, query)}")
+            met = connector.defects(connection, schema.name)
+        except duckdb.Error as err:
+            # The engine quotes what it could not read, and that may be a patient's value: not a word of it goes on.
+            raise self._unreadable(connector, schema.name, before, err) from None
+        if _fingerprint_or_none(connector, schema.name) != before:
+            raise _changed(schema.name)
+        try:
+            return self._write(connection, plan, tuple(met), absent)
+        except (duckdb.Error, OSError) as err:
+            raise ToolUnavailable(
+                f"{schema.name} was read and could not be written to {self._folder(schema.name)} "
+                f"({type(err).__name__}). Make room on that disk, or lower the engine's memory limit, and run again."
+            ) from None
+
+    def _nothing(self, schema: TableSchema) -> None:
+        if not schema.is_optional:
+            raise SourceError(
+                f"The {self.kind} source at {self.location or self.state_dir} holds nothing for {schema.name}. Add its "
+                "input, or declare the table in source.absent.tables."
+            )
+
+    def _unreadable(self, connector: Connector, table: str, before: str, err: Exception) -> Exception:
+        import duckdb
+
+        if isinstance(err, duckdb.OutOfMemoryException):
+            return ToolUnavailable(f"{table} did not fit into the engine's memory while it was read. Raise its limit.")
+        if _fingerprint_or_none(connector, table) != before:
+            return _changed(table)
+        explain = getattr(connector, "explain", None)
+        if explain is not None:
+            return SourceError(explain(table, err))
+        return SourceError(
+            f"The {self.kind} source's input for {table} at {self.location or self.state_dir} cannot be read as "
+            f"declared ({type(err).__name__} in the engine). Check its files and source.{self.kind}."
+        )
+
+    def _write(
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        plan: landing.Plan,
+        met: tuple[DefectCount, ...],
+        absent: Collection[str],
+    ) -> TableRef:
+        known_at = KnownAt.model_validate(self.known_at)
+        rows, *counts = _row(connection, landing.defects_sql(plan, _LANDED))
+        lacking, timeless = _row(connection, landing.known_at_defects_sql(plan, known_at, _LANDED))
+        written = self.engine.write(
+            connection,
+            landing.known_sql(plan, known_at, _LANDED),
+            self._folder(plan.schema.name),
+            order_by=(plan.schema.columns[0].name, KNOWN_AT),
+        )
+        return TableRef(
+            key="",
+            name=plan.schema.name,
+            location=written.location,
+            version=written.version,
+            rows=written.rows,
+            columns=written.columns,
+            absent_columns=tuple(sorted(absent)),
+            known_until=_known_until(connection, written),
+            defects=(
+                *met,
+                *landing.defects(plan, rows, counts),
+                *landing.known_at_defects(plan, known_at, rows, lacking, timeless),
+            ),
+        )
+
+    def _folder(self, table: str) -> Path:
+        return Path(self.state_dir) / "staging" / table
+
+    def _record(self, table: str, key: str) -> Path:
+        return self._folder(table) / "keys" / f"{key}.json"
+
+    def _recall(self, table: str, key: str) -> tuple[TableRef, int] | None:
+        """The snapshot landed under this key and its size in bytes; a damaged one is removed, to be landed again."""
+        try:
+            stored = json.loads(self._record(table, key).read_text(encoding="utf-8"))
+            reference, size = TableRef.model_validate(stored["table"]), int(stored["bytes"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if _size(reference.location) != size:
+            shutil.rmtree(Path(reference.location).parent, ignore_errors=True)
+        return reference, size
+
+
+def _install_pads(connection: "duckdb.DuckDBPyConnection", secret: bytes) -> None:
+    """Gives the connection the key's pads, by bound parameters: as SQL text they could reach a log."""
+    connection.execute(f"CREATE TEMP TABLE {privacy.PADS} (ipad BLOB, opad BLOB)")
+    connection.execute(f"INSERT INTO {privacy.PADS} VALUES (?, ?)", privacy.pads(secret))
+
+
+def _absent(schema: TableSchema, key: str, defects: tuple[DefectCount, ...] = ()) -> TableRef:
+    return TableRef(key=key, name=schema.name, version="absent", is_absent=True, defects=defects)
+
+
+def _no_input(schema: TableSchema) -> DefectCount:
+    return DefectCount(
+        table=schema.name,
+        defect="no input for this optional table",
+        rows=0,
+        of_rows=0,
+        treatment="left out, with the features that need it",
+    )
+
+
+def _fingerprint_or_none(connector: Connector, table: str) -> str | None:
+    try:
+        return connector.fingerprint(table)
+    except (SourceError, OSError):
+        return None
+
+
+def _changed(table: str) -> SourceError:
+    return SourceError(
+        f"The input of {table} changed while it was read; nothing of it was kept. Run again when it is complete. A "
+        "drop is best written under another name and renamed."
+    )
+
+
+def _row(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[int, ...]:
+    return connection.execute(query).fetchone() or ()
+
+
+def _known_until(connection: "duckdb.DuckDBPyConnection", written: WrittenTable) -> datetime | None:
+    (latest,) = connection.execute(f"SELECT max({KNOWN_AT}) FROM {parquet(written.location)}").fetchone() or (None,)
+    return None if latest is None else latest.replace(tzinfo=UTC)
+
+
+def _size(location: str) -> int:
+    """Bytes of a file; -1 where there is none."""
+    try:
+        return Path(location).stat().st_size
+    except OSError:
+        return -1

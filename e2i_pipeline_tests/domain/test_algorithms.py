@@ -1,0 +1,235 @@
+"""Models: fit, score, dump and load, the same every time."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from sklearn.linear_model import LogisticRegression
+
+from e2i_pipeline.contracts.references import FeatureSpec
+from e2i_pipeline.domain.algorithms import ALGORITHMS, ScoringModel, algorithm, dump_model, fit_model, load_model
+from e2i_pipeline.domain.learners import ROWS_PER_THREAD
+from e2i_pipeline.domain.metrics import auc
+from e2i_pipeline.errors import ConfigurationError, SourceError, ToolRejected
+from e2i_pipeline_tests.modelling_rows import FEATURES, modelling_rows
+
+PARAMETERS = {
+    "xgboost": {"n_estimators": 30, "max_depth": 4, "subsample": 0.8, "colsample_bytree": 0.8},
+    "logistic_regression": {"C": 1.0},
+}
+TRAIN, OUTCOMES = modelling_rows(1500, seed=1)
+NEW, NEW_OUTCOMES = modelling_rows(1000, seed=2)
+
+every_algorithm = pytest.mark.parametrize("name", sorted(ALGORITHMS))
+
+
+def _fit(name: str, threads: int = 1, seed: int = 5, **parameters: float) -> ScoringModel:
+    return fit_model(
+        name,
+        {**PARAMETERS[name], **parameters},
+        TRAIN,
+        OUTCOMES,
+        FEATURES,
+        training_key="key",
+        brand="Kisqali",
+        horizon_days=180,
+        seed=seed,
+        threads=threads,
+    )
+
+
+@every_algorithm
+def test_a_model_learns_what_is_there(name: str) -> None:
+    model = _fit(name)
+
+    probabilities = model.predict(NEW)
+
+    assert probabilities.shape == (1000,)
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+    assert auc(NEW_OUTCOMES, probabilities) > {"xgboost": 0.75, "logistic_regression": 0.70}[name]
+    assert abs(probabilities.mean() - NEW_OUTCOMES.mean()) < 0.05
+
+
+@every_algorithm
+def test_a_loaded_model_predicts_the_same_to_the_last_bit(name: str) -> None:
+    model = _fit(name).with_threshold(0.25)
+
+    loaded = load_model(dump_model(model))
+
+    assert loaded.manifest == model.manifest
+    assert loaded.manifest.threshold == 0.25
+    np.testing.assert_array_equal(loaded.predict(NEW), model.predict(NEW))
+    pd.testing.assert_frame_equal(loaded.encode(NEW), model.encode(NEW))
+
+
+@every_algorithm
+def test_the_same_arguments_give_the_same_files_whatever_the_threads(name: str) -> None:
+    files = dump_model(_fit(name, threads=1))
+
+    assert files == dump_model(_fit(name, threads=2))
+    assert files != dump_model(_fit(name, threads=1, **({"max_depth": 3} if name == "xgboost" else {"C": 0.01})))
+
+
+def test_boosting_on_several_threads_gives_the_same_trees() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2 * ROWS_PER_THREAD, 5)).astype(np.float32)
+    y = (x[:, 0] + rng.normal(size=len(x)) > 0).astype(np.float32)
+    learner = ALGORITHMS["xgboost"]
+
+    def dumped(threads: int) -> bytes:
+        parameters = {"n_estimators": 5, "max_depth": 5, "subsample": 0.7}
+        return learner.dump(learner.fit(parameters, learner.matrix(x, y, threads), seed=1, threads=threads).estimator)
+
+    assert dumped(1) == dumped(2)
+
+
+_HASHES = """
+import hashlib
+from e2i_pipeline_tests.domain.test_algorithms import PARAMETERS, hash_of
+print(*map(hash_of, sorted(PARAMETERS)))
+"""
+
+
+def hash_of(name: str) -> str:
+    """SHA-256 of a fitted model's files."""
+    return hashlib.sha256(repr(sorted(dump_model(_fit(name)).items())).encode()).hexdigest()
+
+
+def test_another_process_gives_the_same_files() -> None:
+    other = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", _HASHES],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert other.stdout.split() == [hash_of(name) for name in sorted(PARAMETERS)]
+
+
+@every_algorithm
+def test_one_row_scores_as_it_does_among_many(name: str) -> None:
+    model = _fit(name)
+    together = model.predict(NEW)
+
+    for row in (0, 17, 999):
+        np.testing.assert_allclose(model.predict(NEW.iloc[[row]]), together[[row]], rtol=1e-12)
+    assert model.predict(NEW.iloc[:0]).shape == (0,)
+
+
+@every_algorithm
+def test_the_encoded_frame_is_what_the_estimator_sees(name: str) -> None:
+    model = _fit(name)
+
+    encoded = model.encode(NEW)
+
+    assert list(encoded.columns) == [column for column, _ in model.manifest.encoded_features]
+    assert set(encoded.dtypes) == {np.dtype("float32")}
+    if isinstance(model.estimator, xgboost.Booster):
+        np.testing.assert_array_equal(model.estimator.predict(xgboost.DMatrix(encoded.to_numpy())), model.predict(NEW))
+    else:
+        assert isinstance(model.estimator, LogisticRegression)
+        scores = model.estimator.predict_proba(encoded.to_numpy(dtype=float))[:, 1]
+        np.testing.assert_array_equal(scores, model.predict(NEW))
+
+
+def test_the_manifest_says_what_the_model_needs() -> None:
+    manifest = _fit("xgboost").manifest
+
+    assert manifest.features == FEATURES
+    assert manifest.categories == {"region": ("<east>", "south", "west")}
+    assert manifest.files == {"booster": "booster.ubj", "preprocessing": "preprocessing.skops"}
+    assert manifest.parameters == PARAMETERS["xgboost"]
+    assert manifest.threshold is None
+    assert _fit("logistic_regression").manifest.files["estimator"] == "estimator.skops"
+
+
+def test_early_stopping_keeps_the_best_rounds_and_says_how_many() -> None:
+    given = {"training_key": "k", "brand": "b", "horizon_days": 180, "seed": 1, "threads": 1}
+    parameters = {"n_estimators": 400, "max_depth": 6, "learning_rate": 0.3}
+    stopped = fit_model(
+        "xgboost",
+        parameters,
+        TRAIN,
+        OUTCOMES,
+        FEATURES,
+        **given,
+        validation=(NEW, NEW_OUTCOMES),
+        early_stopping_rounds=5,
+    )
+
+    rounds = stopped.manifest.parameters["n_estimators"]
+    assert rounds == stopped.estimator.num_boosted_rounds()
+    assert 0 < int(rounds or 0) < 100
+    again = fit_model("xgboost", stopped.manifest.parameters, TRAIN, OUTCOMES, FEATURES, **given)
+    np.testing.assert_array_equal(again.predict(NEW), stopped.predict(NEW))
+
+
+def test_an_elastic_net_is_possible() -> None:
+    model = fit_model(
+        "logistic_regression",
+        {"C": 0.05, "l1_ratio": 1.0},
+        TRAIN,
+        OUTCOMES,
+        FEATURES,
+        training_key="k",
+        brand="b",
+        horizon_days=1,
+        seed=2**40,
+        threads=1,
+    )
+    assert (model.estimator.coef_ == 0).any()
+
+
+def test_an_unknown_algorithm_and_parameter_name_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match=r"no algorithm 'xgbost'\. Did you mean xgboost"):
+        algorithm("xgbost")
+    with pytest.raises(ConfigurationError, match=r"no parameter 'max_dept' to set\. Did you mean max_depth"):
+        _fit("xgboost", max_dept=3)
+    with pytest.raises(ConfigurationError, match="no parameter 'nthread'"):
+        _fit("xgboost", nthread=3)
+
+
+def test_rows_without_a_feature_are_refused() -> None:
+    with pytest.raises(SourceError, match="severity, noise"):
+        _fit("xgboost").predict(NEW.drop(columns=["severity", "noise"]))
+
+
+@every_algorithm
+def test_incomplete_or_strange_files_are_refused(name: str) -> None:
+    files = dump_model(_fit(name))
+    estimator = ALGORITHMS[name].file_name
+
+    for missing in files:
+        with pytest.raises(ToolRejected, match=f"no file {missing}"):
+            load_model({key: data for key, data in files.items() if key != missing})
+    with pytest.raises(ToolRejected, match=f"{estimator} was not loaded"):
+        load_model({**files, estimator: b"something else"})
+    with pytest.raises(
+        ToolRejected, match=r"model\.json was not understood: \d+ of its fields are wrong, the first at "
+    ):
+        load_model({**files, "model.json": b"{}"})
+
+
+def test_a_column_of_any_name_and_category_can_be_learned() -> None:
+    feature = (FeatureSpec(name="odd", kind="categorical", view="v"),)
+    frame = pd.DataFrame({"odd": ["[a]", "<b", "c]", "d"] * 50})
+
+    model = fit_model(
+        "xgboost",
+        {"n_estimators": 3},
+        frame,
+        [1, 0, 0, 0] * 50,
+        feature,
+        training_key="k",
+        brand="b",
+        horizon_days=1,
+        seed=0,
+        threads=1,
+    )
+
+    assert load_model(dump_model(model)).predict(frame)[0] > 0.3
