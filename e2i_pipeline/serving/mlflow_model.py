@@ -1,0 +1,41 @@
+"""The way from an MLflow model's files to probabilities: MLflow calls `_load_pyfunc` by its name.
+
+It knows nothing of MLflow and imports none of it, so that it runs wherever the model is loaded. What the files mean
+stands in `domain.algorithms`; how they get into MLflow in `resources.mlflow_models`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from e2i_pipeline.domain.algorithms import ScoringModel
+
+
+class ProbabilityModel:
+    """A scoring model as MLflow wants to call it.
+
+    Attributes:
+        model: The model that scores.
+    """
+
+    def __init__(self, model: "ScoringModel") -> None:
+        self.model = model
+
+    def predict(self, frame: "pd.DataFrame", params: dict[str, Any] | None = None) -> "np.ndarray":
+        """The probability of the outcome for each row: shape (n,), 0..1, float64.
+
+        Args:
+            frame: The raw feature columns.
+            params: MLflow passes inference parameters here; there are none.
+        """
+        return self.model.predict(frame).astype("float64")
+
+
+def _load_pyfunc(path: str) -> ProbabilityModel:
+    """Loads the model from the folder of its files: the contract of MLflow's `python_function` flavour."""
+    from e2i_pipeline.domain.algorithms import load_model
+
+    return ProbabilityModel(load_model({file.name: file.read_bytes() for file in Path(path).iterdir()}))
