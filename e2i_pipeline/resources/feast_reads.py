@@ -1,0 +1,123 @@
+"""Reads Feast: the point-in-time join, the online store, and what a model sees of either.
+
+Both ways give the same stored columns for the same rows; `with_features` then computes what depends on the prediction
+time. Opening the store and naming failures belongs to `feast.py`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from e2i_pipeline.contracts.references import FeatureRegistryRef
+from e2i_pipeline.domain.features import AUXILIARY
+from e2i_pipeline.domain.prediction_time import at_prediction_time
+from e2i_pipeline.errors import ToolRejected
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from feast import FeatureService, FeatureStore
+
+TIME = "event_timestamp"
+"""Column of the prediction time in entity rows."""
+
+READ_ROWS = 1_000
+"""Rows per online read: SQLite takes a limited number of keys in one statement."""
+
+_ROW = "_e2i_row"
+_NOBODY = ""  # stands for a missing id: Feast refuses null keys online, and no pseudonym is empty
+
+
+def wanted(store: "FeatureStore", features: str | list[str]) -> "FeatureService | list[str]":
+    """A feature service by its name, or the references as they are."""
+    return store.get_feature_service(features) if isinstance(features, str) else features
+
+
+def entity_rows(rows: "pd.DataFrame", registry: FeatureRegistryRef) -> "pd.DataFrame":
+    """The columns that Feast needs to know of the rows."""
+    keys = [*dict.fromkeys(t.entity for t in registry.tables.values() if not t.is_absent), TIME]
+    produced = {*(f.name for f in registry.features), *AUXILIARY}
+    missing, clash = [k for k in keys if k not in rows.columns], sorted(produced & set(rows.columns))
+    timeless = int(rows[TIME].isna().sum()) if TIME in rows.columns else len(rows)
+    if missing or clash or timeless or rows.empty:
+        raise ToolRejected(
+            f"Features were asked for {len(rows)} rows, {timeless} of them without a prediction time. Missing columns: "
+            f"{', '.join(missing) or 'none'}. Columns that are features already: {', '.join(clash) or 'none'}. Give at "
+            "least one row, every key, every time, and no feature."
+        )
+    return rows[keys]
+
+
+def historical_frame(
+    store: "FeatureStore", entity_df: "pd.DataFrame", features: str | list[str], full_feature_names: bool
+) -> "pd.DataFrame":
+    """Feast's point-in-time join, cut by event time and by known-at time; see `FeastResource`.
+
+    Raises:
+        ToolRejected: Feast returns other rows than were asked for, or a column is named like a feature.
+    """
+    import numpy as np
+    import pandas as pd
+
+    keys = [e.join_key for e in store.list_entities() if e.join_key in entity_df.columns]
+    asked = entity_df[keys].fillna(_NOBODY).astype(str)
+    asked[TIME] = pd.to_datetime(entity_df[TIME], utc=True).astype("datetime64[us, UTC]")
+    asked[_ROW] = np.arange(len(asked))
+    found = store.get_historical_features(
+        entity_df=asked,
+        features=wanted(store, features),
+        full_feature_names=full_feature_names,
+        filter_by_created_timestamp=True,
+    ).to_df()
+    found = found.set_index(_ROW).sort_index().drop(columns=[*keys, TIME])
+    clash = sorted(set(found.columns) & set(entity_df.columns))
+    if clash or not np.array_equal(found.index, np.arange(len(entity_df))):
+        what = f"columns that are features too ({', '.join(clash)})" if clash else f"{len(found)} answers"
+        raise ToolRejected(
+            f"Historical features were asked for {len(entity_df)} rows, and there are {what}. Rename such columns; if "
+            "rows were lost, the offline store in the Feast configuration must be duckdb, not file."
+        )
+    found.index = entity_df.index
+    return pd.concat([entity_df, found], axis=1)
+
+
+def online_frame(store: "FeatureStore", service: "FeatureService", rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Reads stored values; what has outlived its view's TTL at the row's time is null.
+
+    Args:
+        store: The open store.
+        service: What to read.
+        rows: Join keys and the time of each row (UTC).
+
+    Returns:
+        One column per stored column, with the index of `rows`.
+    """
+    import numpy as np
+    import pandas as pd
+
+    keys = [e.join_key for e in store.list_entities() if e.join_key in rows.columns]
+    asked = [dict(zip(keys, row, strict=True)) for row in rows[keys].fillna(_NOBODY).astype(str).to_numpy()]
+    answers: dict[str, list[Any]] = {}
+    for begin in range(0, len(asked), READ_ROWS):
+        answer = store.get_online_features(features=service, entity_rows=asked[begin : begin + READ_ROWS])
+        for name, values in answer.to_dict(include_event_timestamps=True).items():
+            answers.setdefault(name, []).extend(values)
+    now = pd.to_datetime(rows[TIME], utc=True).astype("datetime64[us, UTC]").astype("int64").to_numpy() / 1e6
+    columns: dict[str, list[Any]] = {}
+    for projection in service.feature_view_projections:
+        ttl = store.get_feature_view(projection.name).ttl
+        for name in (feature.name for feature in projection.features):
+            limit = np.array(answers[f"{name}__ts"]) + ttl.total_seconds() if ttl else np.inf
+            is_kept = np.broadcast_to(now <= limit, len(rows))
+            columns[name] = [v if kept else None for v, kept in zip(answers[name], is_kept, strict=True)]
+    return pd.DataFrame({n: pd.Series(v, index=rows.index, dtype=object) for n, v in columns.items()}, index=rows.index)
+
+
+def with_features(
+    rows: "pd.DataFrame", stored: "pd.DataFrame", registry: FeatureRegistryRef, touch_window_days: int
+) -> "pd.DataFrame":
+    """The rows, their features at the prediction time, and the auxiliary dates."""
+    import pandas as pd
+
+    features = at_prediction_time(stored, rows[TIME], registry.features, touch_window_days)
+    for name in AUXILIARY:
+        if name in stored.columns:
+            features[name] = pd.to_datetime(stored[name], utc=True).dt.tz_localize(None).astype("datetime64[us]")
+    return pd.concat([rows, features], axis=1)

@@ -1,0 +1,257 @@
+"""What each feature is worth at a time, in plain Python, straight from the definitions; and small random histories.
+
+Nothing of this is shared with the SQL that it judges.
+"""
+
+import math
+import random
+from collections import Counter
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+Row = dict[str, Any]
+
+CHANNELS = ("crm", "digital", "email", "in_person", "phone", "webinar", "other")
+EVENT_TYPES = ("diagnosis", "prescription", "lab_test", "procedure", "consultation", "hospitalization")
+BEGIN = datetime(2024, 1, 1)  # noqa: DTZ001 - staged times are UTC without a zone
+
+
+class History(NamedTuple):
+    """Staged tables as rows."""
+
+    patient_journeys: list[Row]
+    treatment_events: list[Row]
+    hcp_profiles: list[Row]
+    engagement_events: list[Row]
+
+
+def midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day)  # noqa: DTZ001
+
+
+def random_history(seed: int, patients: int = 6, days: int = 25) -> History:
+    """Few patients and days, so that ties, late rows and several changes on one day are the rule."""
+    chance = random.Random(seed)  # noqa: S311 - test data
+
+    def moment() -> datetime:
+        return BEGIN + timedelta(days=chance.randrange(days), hours=chance.choice((0, 0, 9, 17)))
+
+    def known(at: datetime) -> datetime:
+        return at + timedelta(days=chance.choice((0, 0, 0, 1, 5, 12)), hours=chance.choice((0, 0, 3)))
+
+    ids = [f"p{i}" for i in range(patients)]
+    hcps = ["h0", "h1", "h2", None]
+    journeys: list[Row] = []
+    for number in range(patients + 3):
+        start = midnight(moment().date())
+        first_known = known(start)
+        baseline = chance.choice((first_known, start))
+        journeys += [
+            {
+                "patient_journey_id": f"j{number}",
+                "patient_id": ids[number % patients],
+                "hcp_id": chance.choice(hcps),
+                "journey_start_date": start.date(),
+                "comorbidities": chance.choice((None, [], ["a"], ["a", "b"])),
+                "risk_score": chance.choice((None, 0.25, 0.5)),
+                "gender": chance.choice((None, "F", "M")),
+                "academic_hcp": chance.choice((None, 0, 1)),
+                "known_at": first_known + timedelta(days=3 * version),
+                "baseline_known_at": baseline,
+            }
+            for version in range(chance.choice((1, 1, 2, 3)))
+        ]
+    events: list[Row] = []
+    for number in range(chance.randrange(1, 40)):
+        day = midnight(moment().date())
+        events.append(
+            {
+                "treatment_event_id": f"e{number:03d}",
+                "patient_id": chance.choice([*ids, "elsewhere"]),
+                "hcp_id": chance.choice(hcps),
+                "event_date": day.date(),
+                "event_type": chance.choice(EVENT_TYPES),
+                "cost": chance.choice((None, 10.5, 0.1, 1e4)),
+                "drug_class": chance.choice((None, "x", "y")),
+                "duration_days": chance.choice((None, 7, 30)),
+                "known_at": known(day),
+            }
+        )
+    profiles = [
+        {
+            "hcp_id": hcp,
+            "specialty": chance.choice(("dermatology", "oncology")),
+            "total_patient_volume": chance.choice((None, 40, 80)),
+            "updated_at": change,
+            "known_at": change,
+        }
+        for hcp in ("h0", "h1")
+        for change in sorted({moment() for _ in range(chance.choice((1, 2, 3)))})
+    ]
+    touches: list[Row] = []
+    for number in range(chance.randrange(1, 40)):
+        at = moment()
+        touches.append(
+            {
+                "engagement_event_id": f"t{number:03d}",
+                "hcp_id": chance.choice(("h0", "h1", "h2")),
+                "patient_id": chance.choice((None, None, *ids)),
+                "event_timestamp": at,
+                "channel": chance.choice((*CHANNELS[:-1], "fax")),
+                "event_type": chance.choice((None, "call", "email_open")),
+                "response": chance.choice((None, "accepted", "viewed", "ignored")),
+                "known_at": known(at),
+            }
+        )
+    return History(journeys, events, profiles, touches)
+
+
+class Oracle:
+    """What was known of a history at a time."""
+
+    def __init__(self, history: History, window_days: int) -> None:
+        self._history = history
+        self._window = timedelta(days=window_days)
+
+    def features(self, patient: str, hcp: str | None, at: datetime) -> Row:
+        return {**self.patient(patient, at), **self.hcp(hcp, at), **self.engagement(patient, at)}
+
+    def patient(self, patient: str, at: datetime) -> Row:
+        events = [e for e in self._events(at) if e["patient_id"] == patient]
+        journeys = [j for j in self._journeys(at) if j["patient_id"] == patient]
+        if not events and not journeys:
+            return dict.fromkeys((*PATIENT, "total_cost"))
+        diagnoses = [midnight(e["event_date"]) for e in events if e["event_type"] == "diagnosis"]
+        types = Counter(e["event_type"] for e in events)
+        latest: Row = max(journeys, key=_journey_order) if journeys else {}
+        comorbidities = latest.get("comorbidities")
+        drugs = [e for e in events if e["drug_class"] is not None]
+        durations = [e["duration_days"] for e in events if e["duration_days"] is not None]
+        return {
+            "days_since_diagnosis": math.floor((at - min(diagnoses)) / timedelta(days=1)) if diagnoses else None,
+            "treatment_count": types["prescription"],
+            **{f"{t}_count": types[t] for t in EVENT_TYPES if t != "prescription"},
+            "total_cost": math.fsum(e["cost"] for e in events if e["cost"] is not None),
+            "risk_factors": None if comorbidities is None else len(comorbidities),
+            "risk_score": latest.get("risk_score"),
+            "gender": latest.get("gender"),
+            "academic": latest.get("academic_hcp"),
+            "latest_drug": max(drugs, key=_event_order)["drug_class"] if drugs else None,
+            "drug_events": len(drugs),
+            "supply": sum(durations) if durations else None,
+            "mean_supply": sum(durations) / len(durations) if durations else None,
+            "longest_supply": max(durations, default=None),
+        }
+
+    def hcp(self, hcp: str | None, at: datetime) -> Row:
+        profiles = [p for p in self._history.hcp_profiles if p["hcp_id"] == hcp and p["known_at"] <= at]
+        met = {r["patient_id"] for r in (*self._journeys(at), *self._events(at)) if r["hcp_id"] == hcp}
+        touches = [t for t in self._touches(at) if t["hcp_id"] == hcp]
+        if hcp is None or not (profiles or met or touches):
+            return dict.fromkeys(HCP)
+        latest: Row = max(profiles, key=lambda p: p["updated_at"]) if profiles else {}
+        engaged = sum(t["response"] in ("accepted", "viewed") for t in touches)
+        calls = [t["event_timestamp"] for t in touches if _is_call(t)]
+        days = max((at - min(calls)) / timedelta(days=1), 30) if calls else 30
+        return {
+            "specialty": latest.get("specialty"),
+            "patient_volume": latest.get("total_patient_volume"),
+            "total_patients": len(met),
+            "engagement_rate": engaged / len(touches) if touches else None,
+            "call_frequency": len(calls) * 30 / days,
+            "first_call_date": min(calls, default=None),
+            "last_call_date": max(calls, default=None),
+        }
+
+    def engagement(self, patient: str, at: datetime) -> Row:
+        journeys = [j for j in self._journeys(at) if j["patient_id"] == patient]
+        hcps = {j["hcp_id"] for j in journeys}
+        touches = [
+            t
+            for t in self._touches(at)
+            if t["patient_id"] == patient or (t["patient_id"] is None and t["hcp_id"] in hcps)
+        ]
+        if not journeys and not touches:
+            return {"recent_touches": None, "channel_preferences": None}
+        channels = Counter(t["channel"] if t["channel"] in CHANNELS else "other" for t in touches)
+        return {
+            "recent_touches": sum(t["event_timestamp"] > at - self._window for t in touches),
+            "channel_preferences": max(CHANNELS, key=lambda c: (channels[c], -CHANNELS.index(c))) if touches else None,
+        }
+
+    def _events(self, at: datetime) -> list[Row]:
+        """An event of a day is not known at that day's midnight."""
+        return [e for e in self._history.treatment_events if midnight(e["event_date"]) < at and e["known_at"] <= at]
+
+    def _touches(self, at: datetime) -> list[Row]:
+        return [t for t in self._history.engagement_events if t["event_timestamp"] <= at and t["known_at"] <= at]
+
+    def _journeys(self, at: datetime) -> list[Row]:
+        """Versions known at a time; the first of a journey is known with its baseline."""
+        known: list[Row] = []
+        for version in self._history.patient_journeys:
+            siblings = [j for j in self._history.patient_journeys if _same_journey(j, version)]
+            is_first = version["known_at"] == min(j["known_at"] for j in siblings)
+            baseline = version["baseline_known_at"]
+            counts_from = baseline if is_first else max(version["known_at"], baseline)
+            if midnight(version["journey_start_date"]) <= at and counts_from <= at:
+                known.append({**version, "counts_from": counts_from})
+        return known
+
+
+COVARIATES: list[Row] = [
+    {"name": "gender", "table": "patient_journeys", "column": "gender", "dtype": "categorical"},
+    {"name": "academic", "table": "patient_journeys", "column": "academic_hcp", "dtype": "boolean"},
+    {"name": "latest_drug", "table": "treatment_events", "column": "drug_class", "dtype": "categorical"},
+    {
+        "name": "drug_events",
+        "table": "treatment_events",
+        "column": "drug_class",
+        "dtype": "categorical",
+        "aggregation": "count",
+    },
+    *(
+        {"name": name, "table": "treatment_events", "column": "duration_days", "dtype": "numeric", "aggregation": how}
+        for name, how in (("supply", "sum"), ("mean_supply", "mean"), ("longest_supply", "max"))
+    ),
+]
+"""Covariates of each kind, table and aggregation."""
+
+PATIENT = (
+    "days_since_diagnosis",
+    "treatment_count",
+    *(f"{t}_count" for t in EVENT_TYPES if t != "prescription"),
+    "risk_factors",
+    "risk_score",
+    *(c["name"] for c in COVARIATES),
+)
+HCP = (
+    "specialty",
+    "patient_volume",
+    "total_patients",
+    "engagement_rate",
+    "call_frequency",
+    "first_call_date",
+    "last_call_date",
+)
+
+
+def _same_journey(one: Row, other: Row) -> bool:
+    return one["patient_journey_id"] == other["patient_journey_id"]
+
+
+def _journey_order(journey: Row) -> tuple[Any, ...]:
+    return (
+        journey["journey_start_date"],
+        journey["counts_from"],
+        journey["known_at"],
+        journey["patient_journey_id"],
+    )
+
+
+def _event_order(event: Row) -> tuple[Any, ...]:
+    return event["event_date"], event["known_at"], event["treatment_event_id"]
+
+
+def _is_call(touch: Row) -> bool:
+    return touch["channel"] in ("phone", "in_person") or touch["event_type"] in ("call", "visit")

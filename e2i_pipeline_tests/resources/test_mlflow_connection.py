@@ -1,0 +1,163 @@
+"""MLflow out of reach is said quickly and in full, and never with a password."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+
+from e2i_pipeline.errors import ToolRejected, ToolUnavailable
+from e2i_pipeline.resources.mlflow import MlflowResource
+from e2i_pipeline_tests import servers
+from e2i_pipeline_tests.resources.mlflow_stores import store_in, unopened_store_in
+from e2i_pipeline_tests.servers import free_port
+
+postgres = servers.postgres
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A server that accepts a connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def served_uri(tmp_path: Path) -> Iterator[str]:
+    """MLflow's own server, which keeps the artifacts itself."""
+    port = free_port()
+    options = ["--port", str(port), "--workers", "1", "--artifacts-destination", str(tmp_path / "kept")]
+    server = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/s.db", *options],
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path, start_new_session=True,
+    )  # fmt: skip
+    try:
+        while not _answers(port):
+            assert server.poll() is None, "the server ended before it answered"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_refused_server_is_named_with_the_seconds_waited(tmp_path: Path) -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    store = unopened_store_in(tmp_path, tracking_uri=uri)
+    with pytest.raises(ToolUnavailable, match=rf"MLflow at {uri} could not open .* gave up after \d+\.\d s .*refused"):
+        store.open_run("k1", "Kisqali", "Kisqali", "run")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_silent_server_is_given_up(tmp_path: Path, silent_port: int) -> None:
+    store = unopened_store_in(tmp_path, tracking_uri=f"http://127.0.0.1:{silent_port}")
+    with pytest.raises(ToolUnavailable, match=r"gave up after \d+\.\d s .*(?i:timed out)"):
+        store.search_models()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_password_is_in_no_message_and_no_traceback(tmp_path: Path, scheme: str) -> None:
+    uri = f"{scheme}://e2i:s3cr%27et@127.0.0.1:{free_port()}/mlflow"
+    store = unopened_store_in(tmp_path, tracking_uri=uri)
+    with pytest.raises(ToolUnavailable, match=rf"{scheme}://e2i:\*\*\*@127") as caught:
+        store.find_run("k1")
+    told = "".join(traceback.format_exception(caught.value))
+    assert "s3cr" not in told
+
+
+@pytest.mark.parametrize(
+    ("uri", "redacted"),
+    [
+        ("sqlite:////state/mlflow.db", "sqlite:////state/mlflow.db"),
+        ("http://host:5000", "http://host:5000"),
+        ("https://me:pass%40word@host/x", "https://me:***@host/x"),
+        ("postgresql://host/db?user=me&password=hidden", "postgresql://host/db?user=me&password=***"),
+    ],
+)
+def test_redacted(tmp_path: Path, uri: str, redacted: str) -> None:
+    assert unopened_store_in(tmp_path, tracking_uri=uri).redacted() == redacted
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        (
+            "sqlite:////s/m.db",
+            "--backend-store-uri 'sqlite:////s/m.db', then http://127.0.0.1:5000/#/experiments/1/runs/r",
+        ),
+        ("postgresql://me:hidden@host/db", '--backend-store-uri "$MLFLOW_TRACKING_URI", then http://127.0.0.1:5000/#/'),
+        ("https://me:hidden@host:5000/base/", "https://host:5000/base/#/experiments/1/runs/r"),
+    ],
+)
+def test_ui_url(tmp_path: Path, uri: str, shown: str) -> None:
+    said = unopened_store_in(tmp_path, tracking_uri=uri).ui_url("r", "1")
+    assert shown in said
+    assert "hidden" not in said
+
+
+def test_store_of_another_mlflow_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    with sqlite3.connect(tmp_path / "mlflow" / "mlflow.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0a8213491aaa'")
+    connection.close()
+    with pytest.raises(ToolRejected, match=r"out-of-date database schema.*mlflow db upgrade"):
+        store.search_models()
+
+
+def test_folder_that_cannot_be_made_is_out_of_reach(tmp_path: Path) -> None:
+    (tmp_path / "mlflow").write_text("a file where the folder should be")
+    with pytest.raises(ToolUnavailable, match=r"FileExistsError|NotADirectoryError"):
+        unopened_store_in(tmp_path).search_models()
+
+
+def _whole_flow(store: MlflowResource) -> None:
+    with store.run("k1", "Kisqali", "Kisqali", "run") as run:
+        store.log_batch(run.run_id, {"max_depth": 3}, {"auc": 0.7})
+        store.log_files(run.run_id, {"a.txt": b"a"}, "plots")
+        uri = store.log_model(run.run_id, {"model.json": b"{}"}, pd.DataFrame({"age": [50.0]}))
+    assert store.find_run("k1") == run.run_id
+    version = store.register_model("Kisqali", "conversion", run.run_id, uri, "k1")
+    assert store.register_model("Kisqali", "conversion", run.run_id, uri, "k1") == version
+    assert store.has_version(version)
+    moved = store.transition_model_stage(version.name, version.version, "production")
+    assert store.get_latest_model_version(version.name) == moved
+    assert store.search_models() == [moved]
+    assert store.model_files(moved) == {"model.json": b"{}"}
+
+
+def test_the_whole_flow_on_postgresql(tmp_path: Path, postgres: servers.Postgres) -> None:
+    store = unopened_store_in(tmp_path, tracking_uri=postgres.database())
+    _whole_flow(store)
+    assert store.redacted().startswith("postgresql://e2i:***@127.0.0.1")
+
+
+@pytest.mark.slow
+def test_the_whole_flow_on_a_server(tmp_path: Path, served_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _whole_flow(unopened_store_in(tmp_path, tracking_uri=served_uri, artifact_root=""))
+    assert list(tmp_path.glob("kept/*/models/*/artifacts/MLmodel"))
+    assert capsys.readouterr().out == ""
