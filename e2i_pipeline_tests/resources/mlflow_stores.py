@@ -1,5 +1,6 @@
 """A real MLflow store per test, on SQLite: the tables are made once per test process and copied."""
 
+import atexit
 import functools
 import shutil
 import tempfile
@@ -36,5 +37,6 @@ def client_of(store: MlflowResource) -> MlflowClient:
 @functools.cache
 def _empty_database() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="e2i-mlflow-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     unopened_store_in(folder).search_models()
     return folder / "mlflow" / "mlflow.db"

@@ -1,0 +1,19 @@
+"""MLflow: one run per training, its model without a pickle, and the registry with the platform's five stages.
+
+The whole adapter by the name that assets ask for; each part stands in its own module: `mlflow_connection` (how it is
+reached and fails), `mlflow_runs`, `mlflow_records`, `mlflow_models`, `mlflow_registry`. MLflow is imported when a
+method is first called.
+"""
+
+from e2i_pipeline.resources.mlflow_models import MlflowModels
+from e2i_pipeline.resources.mlflow_records import MlflowRecords
+from e2i_pipeline.resources.mlflow_registry import MlflowRegistry
+from e2i_pipeline.resources.mlflow_runs import MlflowRuns
+
+
+class MlflowResource(MlflowRuns, MlflowRecords, MlflowModels, MlflowRegistry):
+    """MLflow tracking and registry; the fields are those of `MlflowConnection`.
+
+    It keeps the contract of dagster-mlflow: the tag `dagster_run_id` names the Dagster run that created the training's
+    run, so that an asset which uses dagster-mlflow in that Dagster run and experiment meets the same MLflow run.
+    """
