@@ -29,7 +29,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all dev serve summary lint format check lock setup clean
+.PHONY: help run test test-all dev serve mlflow summary lint format check lock setup clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ dev: $(VENV)/.product $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI with the c
 
 serve: $(VENV)/.product  ## start the deployed model of a brand (BRAND=, PORT=)
 	@$(BIN)/e2i serve --port $(PORT) $(if $(BRAND),--brand $(BRAND))
+
+mlflow: $(VENV)/.product  ## MLflow's UI on the state folder
+	@echo "MLflow answers on http://127.0.0.1:5000 as soon as it is up. Stop it with Ctrl-C."
+	@LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/mlflow ui --workers 1 --host 127.0.0.1 --port 5000 \
+		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(E2I_STATE_DIR)/mlflow/mlflow.db}"
 
 summary: $(VENV)/.product  ## where the last run's results are (BRAND=)
 	@$(BIN)/e2i summary $(if $(BRAND),--brand $(BRAND))

@@ -28,6 +28,10 @@ class ToolRejected(E2IError):
     """A tool answered and refused. Trying again will not help."""
 
 
+class ReferenceNotFound(E2IError):
+    """An upstream asset has never been materialized in this state folder."""
+
+
 class SourceError(E2IError):
     """The source's input cannot be read as declared: a missing file or column, an unreadable value."""
 

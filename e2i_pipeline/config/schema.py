@@ -113,10 +113,9 @@ class Covariate(Part):
 
 
 class FeatureSettings(Part):
-    """Prediction time, look-back windows (days; null is all of the history) and covariates."""
+    """Prediction time and look-back windows in days, and covariates."""
 
     prediction_lag_days: int = Field(ge=0)
-    observation_window_days: int | None = Field(ge=1)
     touch_window_days: int = Field(ge=1)
     covariates: list[Covariate]
 

@@ -16,7 +16,7 @@ class ModelManifest(Contract):
         encoded_features: Columns after encoding, each with the feature it comes from.
         categories: Known values per categorical feature, as seen in the train split.
         files: Role (`booster`, `estimator`, `preprocessing`) to file name.
-        threshold: Score above which a journey is flagged; None before the evaluation.
+        threshold: Score at or above which a journey is flagged; None before the evaluation.
         horizon_days: Days after the prediction time in which the outcome counts.
     """
 

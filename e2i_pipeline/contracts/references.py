@@ -283,7 +283,7 @@ class EvaluationRef(Reference):
         location: JSON file with metrics, curves and slices.
         version: SHA-256 of that file.
         metrics: Metrics per split: `auc`, `pr_auc`, `brier`, `precision_at_k`, `fpr`, `calibration_slope`, ...
-        threshold: Score above which a journey is flagged.
+        threshold: Score at or above which a journey is flagged.
         is_passed: Whether all success criteria are met.
         unmet: The criteria that are not met, each with its figures.
     """

@@ -4,6 +4,8 @@ Column names are the platform's own interface (docs/data-dictionary). What must 
 `gx/expectations`, not here.
 """
 
+from collections.abc import Mapping
+
 from e2i_pipeline.contracts.base import Contract
 
 DIRECT = "direct"  # identifies a person by itself: dropped at landing
@@ -60,6 +62,19 @@ class TableSchema(Contract):
             if column.name == name:
                 return column
         raise KeyError(f"{self.name} has no column {name}")
+
+    def with_columns(self, columns: Mapping[str, str]) -> "TableSchema":
+        """The table with further columns, as configured covariates bring them; names that it has already are left.
+
+        Args:
+            columns: DuckDB type by column name. What a further column holds is taken as sensitive.
+        """
+        further = [
+            Column(name=name, dtype=dtype, privacy=SENSITIVE)
+            for name, dtype in columns.items()
+            if name not in self.names
+        ]
+        return self.model_copy(update={"columns": (*self.columns, *further)})
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,6 +139,12 @@ def literal(value: object) -> str:
 def parquet(location: str) -> str:
     """A Parquet file as a table in SQL."""
     return f"read_parquet({literal(location)})"
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as an SQL timestamp without a zone, in UTC."""
+    utc = moment.astimezone(UTC) if moment.tzinfo else moment
+    return f"TIMESTAMP '{utc:%Y-%m-%d %H:%M:%S.%f}'"
 
 
 def file_sha256(path: str | Path) -> str:

@@ -266,11 +266,28 @@ class FeastResource(dg.ConfigurableResource):
         self._current(registry)
         with self._lock("feast-online"), feast_errors("fill the online store", _ONLINE_REMEDY):
             store = self._repository().open()
-            return feast_online.fill(store, self.engine, registry, until, self._state / "feast" / "materialized.json")
+            if not self._online_store.exists():
+                self._materialized.unlink(missing_ok=True)  # it speaks of a store that is gone
+            return feast_online.fill(store, self.engine, registry, until, self._materialized)
+
+    def is_materialized(self, online: OnlineFeaturesRef) -> bool:
+        """Whether the online store was last filled as `online` says, and is there; Feast is not asked."""
+        if not self._online_store.exists() or not self._materialized.is_file():
+            return False
+        last = json.loads(self._materialized.read_text(encoding="utf-8"))
+        return content_key(last["key"], last["until"]) == online.key
 
     @property
     def _state(self) -> Path:
         return Path(self.state_dir).absolute()
+
+    @property
+    def _online_store(self) -> Path:
+        return self._state / "feast" / "online.db"
+
+    @property
+    def _materialized(self) -> Path:
+        return self._state / "feast" / "materialized.json"
 
     @property
     def _definitions(self) -> Path:
@@ -283,7 +300,7 @@ class FeastResource(dg.ConfigurableResource):
             "E2I_FEATURE_DEFINITIONS": str(self._definitions),
             "E2I_FEAST_PROJECT": self.project,
             "E2I_FEAST_REGISTRY": self.registry,
-            "E2I_FEAST_ONLINE_STORE": str(self._state / "feast" / "online.db"),
+            "E2I_FEAST_ONLINE_STORE": str(self._online_store),
         }
         return FeastRepository(self.repo, self.config, environment)
 

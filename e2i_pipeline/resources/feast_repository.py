@@ -4,7 +4,9 @@ What is asked of Feast stands in `feast.py`; what is applied stands in `feature_
 command line reads it, and never imported by name.
 """
 
+import atexit
 import contextlib
+import functools
 import importlib
 import io
 import logging
@@ -63,6 +65,7 @@ class FeastRepository:
         with self._globals():
             from feast import FeatureStore
 
+            _disconnect_at_exit()
             return FeatureStore(repo_path=str(self.folder), fs_yaml_file=self.config)
 
     def apply(self, store: "FeatureStore") -> None:
@@ -140,6 +143,21 @@ class FeastRepository:
                         os.environ.pop(name, None)
                     else:
                         os.environ[name] = value
+
+
+@functools.cache
+def _disconnect_at_exit() -> None:
+    """Closes the DuckDB connection that ibis keeps for Feast: left open, DuckDB prints a page about leaks at exit."""
+
+    def disconnect() -> None:
+        import ibis
+
+        backend = ibis.options.default_backend
+        if backend is not None:
+            backend.disconnect()
+            ibis.options.default_backend = None
+
+    atexit.register(disconnect)
 
 
 @contextlib.contextmanager

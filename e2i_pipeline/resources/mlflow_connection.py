@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,7 @@ class MlflowConnection(dg.ConfigurableResource):
         if uri.startswith(_DATABASES) and uri not in _opened:
             if not uri.startswith("sqlite"):
                 _probe_database(uri)
+            _silence_deprecation()
             with self._locked("store"):  # creates MLflow's tables where they are missing: one process at a time
                 MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
             _opened.add(uri)
@@ -197,6 +199,16 @@ def _kind_of(err: Exception) -> type[E2IError] | None:
     if isinstance(err, OSError) or type(err).__module__.partition(".")[0] in _UNREACHABLE_LIBRARIES:
         return ToolUnavailable
     return None
+
+
+def _silence_deprecation() -> None:
+    """MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates, and says so once per process.
+
+    Drop once MLflow is past it.
+    """
+    from sqlalchemy.exc import SADeprecationWarning
+
+    warnings.filterwarnings("ignore", category=SADeprecationWarning, module="mlflow")
 
 
 def _secrets(uri: str) -> set[str]:

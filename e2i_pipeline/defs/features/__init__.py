@@ -1,0 +1,1 @@
+"""From the published dataset to feature tables, the feature registry and the training dataset."""

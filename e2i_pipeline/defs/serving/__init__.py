@@ -1,0 +1,1 @@
+"""The Bento, its deployment and batch predictions, per brand."""

@@ -1,0 +1,1 @@
+"""The source tables as staged, and the quality gate on them."""

@@ -1,0 +1,1 @@
+"""Scope, study, model, evaluation, registration and promotion, per brand."""

@@ -1,0 +1,89 @@
+"""The Bento of each registered version, the deployment of the champion, and its scores for open journeys.
+
+What the Bento answers stands in `serving/`; how it is built and started in `resources/bentoml.py`.
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.references import (
+    BentoRef,
+    ModelVersion,
+    PromotionRef,
+    TrainedModelRef,
+    TrainingDatasetRef,
+)
+from e2i_pipeline.defs.partitions import BRANDS
+from e2i_pipeline.failures import asset_boundary
+from e2i_pipeline.policies import ESSENTIAL_TOOL
+from e2i_pipeline.resources.opik import OpikResource
+from e2i_pipeline.resources.stages.deployment import DeploymentResource
+from e2i_pipeline.storage.presentation import table_metadata
+from e2i_pipeline.storage.results import ResultStore, data_version
+
+
+@dg.asset(partitions_def=BRANDS, kinds={"bentoml"}, retry_policy=ESSENTIAL_TOOL)
+@asset_boundary("model_deployer")
+def bento(
+    context: dg.AssetExecutionContext,
+    training_dataset: TrainingDatasetRef,
+    trained_model: TrainedModelRef,
+    registered_model: ModelVersion,
+    deployments: DeploymentResource,
+    opik: OpikResource,
+) -> dg.MaterializeResult:
+    """The Bento of the registered version, with a golden request: rows and the probabilities the model gives them."""
+    built = deployments.package(training_dataset, trained_model, registered_model)
+    return dg.MaterializeResult(
+        value=built,
+        data_version=data_version(built),
+        metadata={
+            "bento": built.tag,
+            "model_tag": built.model_tag,
+            "location": dg.MetadataValue.path(built.location),
+            "golden_request": dg.MetadataValue.path(built.golden_request),
+        },
+    )
+
+
+@dg.asset(name="deployment", partitions_def=BRANDS, kinds={"bentoml"})
+@asset_boundary("model_deployer")
+def local_deployment(
+    context: dg.AssetExecutionContext,
+    promoted_model: PromotionRef,
+    bento: BentoRef,
+    deployments: DeploymentResource,
+    opik: OpikResource,
+) -> dg.MaterializeResult:
+    """What `make serve` starts: the champion's Bento. Nothing that was not promoted is deployed."""
+    deployed = deployments.deploy(promoted_model, bento, context.run.run_id, datetime.now(UTC))
+    return dg.MaterializeResult(
+        value=deployed,
+        data_version=data_version(deployed),
+        metadata={
+            "bento": deployed.bento_tag or "none: nothing was promoted yet",
+            "endpoint": deployed.endpoint,
+            "status": deployed.status,
+            "location": dg.MetadataValue.path(deployed.location),
+        },
+    )
+
+
+@dg.asset(partitions_def=BRANDS, kinds={"parquet"}, retry_policy=ESSENTIAL_TOOL)
+@asset_boundary("prediction_synthesizer")
+def batch_predictions(
+    context: dg.AssetExecutionContext,
+    training_dataset: TrainingDatasetRef,
+    promoted_model: PromotionRef,
+    deployments: DeploymentResource,
+    results: ResultStore,
+    opik: OpikResource,
+) -> dg.MaterializeResult:
+    """One row per journey whose outcome is still open: the champion's probability, and whether it is flagged."""
+    key = content_key(promoted_model.champion, training_dataset.version)
+    if kept := results.recall(context, key):
+        return kept
+    scored = deployments.score(key, training_dataset, promoted_model)
+    return results.keep(context, key, scored, {**table_metadata(scored), "predictions": scored.rows})

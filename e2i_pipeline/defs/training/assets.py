@@ -1,0 +1,252 @@
+"""From scope to champion, per brand: scope, study, model, evaluation, registered version, promotion.
+
+One training has one key; the study, the MLflow run and the registered version hang on it, so that a repeated run finds
+what exists. How models are fitted and judged stands in `domain/`, how a decision is made in `domain/promotion.py`.
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from e2i_pipeline.config.loader import settings
+from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.references import (
+    BentoRef,
+    EvaluationRef,
+    ExperimentScope,
+    ModelVersion,
+    TrainedModelRef,
+    TrainingDatasetRef,
+    TuningResult,
+)
+from e2i_pipeline.defs.partitions import BRANDS
+from e2i_pipeline.failures import asset_boundary
+from e2i_pipeline.policies import ESSENTIAL_TOOL
+from e2i_pipeline.resources.metadata import MetadataResource
+from e2i_pipeline.resources.mlflow import MlflowResource
+from e2i_pipeline.resources.opik import OpikResource
+from e2i_pipeline.resources.stages.gate import GateResource
+from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.resources.stages.training import TrainingResource
+from e2i_pipeline.storage.presentation import picture, table_of
+from e2i_pipeline.storage.results import ResultStore, data_version
+
+
+class StudyConfig(dg.Config):
+    """How much to search this time; what is not given comes from the configuration.
+
+    Attributes:
+        n_trials: Finished trials to reach.
+        timeout: Seconds after which no new trial begins.
+    """
+
+    n_trials: int | None = None
+    timeout: int | None = None
+
+
+@dg.asset(partitions_def=BRANDS, kinds={"json"}, deps=["training_dataset"])
+@asset_boundary("scope_definer")
+def experiment_scope(
+    context: dg.AssetExecutionContext, metadata: MetadataResource, opik: OpikResource
+) -> dg.MaterializeResult:
+    """What is to be predicted for the brand, and what counts as good enough: fixed before training."""
+    scope = _scope(context.partition_key)
+    metadata.record_experiment(scope, mlflow_experiment_id="", run_id=context.run.run_id)
+    return dg.MaterializeResult(
+        value=scope, data_version=data_version(scope), metadata=scope.model_dump(mode="json", exclude={"key"})
+    )
+
+
+@dg.asset(partitions_def=BRANDS, kinds={"optuna", "mlflow", "xgboost", "scikitlearn"}, retry_policy=ESSENTIAL_TOOL)
+@asset_boundary("model_selector")
+def hyperparameter_study(
+    context: dg.AssetExecutionContext,
+    config: StudyConfig,
+    training_dataset: TrainingDatasetRef,
+    experiment_scope: ExperimentScope,
+    gate: GateResource,
+    modelling: ModellingResource,
+    training: TrainingResource,
+    results: ResultStore,
+    opik: OpikResource,
+) -> dg.MaterializeResult:
+    """The brand's Optuna study: the best algorithm and parameters on the validation split."""
+    gate.require([training_dataset])
+    key = training.key(training_dataset, experiment_scope, config.n_trials)
+    if kept := results.recall(context, key, training.has_run):
+        return kept
+    modelling.require_no_leakage(training_dataset)
+    tuned, outcome = training.study(
+        key, training_dataset, experiment_scope, config.n_trials, config.timeout, context.run.run_id, context.log.info
+    )
+    return results.keep(
+        context,
+        key,
+        tuned,
+        {
+            "best_value": tuned.best_value,
+            "algorithm": tuned.algorithm,
+            "parameters": dict(tuned.parameters),
+            "trials": tuned.trials,
+            "seconds": tuned.seconds,
+            "is_reproducible": tuned.is_reproducible,
+            "failures": outcome.failures,
+            "study": tuned.study,
+            "mlflow_run": training.mlflow.ui_url(tuned.mlflow_run_id, tuned.mlflow_experiment_id),
+            "history": picture(training.history_plot(outcome), "optimization history"),
+        },
+    )
+
+
+@dg.asset(partitions_def=BRANDS, kinds={"mlflow"}, retry_policy=ESSENTIAL_TOOL)
+@asset_boundary("model_trainer")
+def trained_model(
+    context: dg.AssetExecutionContext,
+    training_dataset: TrainingDatasetRef,
+    experiment_scope: ExperimentScope,
+    hyperparameter_study: TuningResult,
+    training: TrainingResource,
+    results: ResultStore,
+    opik: OpikResource,
+) -> dg.MaterializeResult:
+    """The model fitted on the train split with the study's best parameters, in open formats, logged to MLflow."""
+    key = hyperparameter_study.key
+    if kept := results.recall(context, key, training.has_model):
+        return kept
+    model = training.fit(training_dataset, experiment_scope, hyperparameter_study, context.run.run_id)
+    return results.keep(
+        context,
+        key,
+        model,
+        {
+            "algorithm": model.algorithm,
+            "fit_rows": model.fit_rows,
+            "seconds": model.seconds,
+            "location": dg.MetadataValue.path(model.location),
+            "model_uri": model.model_uri,
+            "mlflow_run_id": model.mlflow_run_id,
+        },
+    )
+
+
+@dg.asset(partitions_def=BRANDS, kinds={"scikitlearn", "mlflow"}, retry_policy=ESSENTIAL_TOOL)
+@asset_boundary("model_trainer")
+def model_evaluation(
+    context: dg.AssetExecutionContext,
+    training_dataset: TrainingDatasetRef,
+    experiment_scope: ExperimentScope,
+    trained_model: TrainedModelRef,
+    training: TrainingResource,
+    gate: GateResource,
+    results: ResultStore,
+    opik: OpikResource,
+) -> dg.MaterializeResult:
+    """Discrimination, calibration and slices of the trained model per split, held against the scope's criteria."""
+    key = content_key(trained_model.version, experiment_scope.key)
+    if (kept := results.recall(context, key)) and gate.verdict_of(trained_model, experiment_scope):
+        return kept
+    evaluation, pictures = training.evaluate(training_dataset, experiment_scope, trained_model, context.run.run_id)
+    gate.record_evaluation(trained_model, experiment_scope, evaluation, context.run.run_id, datetime.now(UTC))
+    metrics = ({"split": split, **values} for split, values in evaluation.metrics.items())
+    return results.keep(
+        context,
+        key,
+        evaluation,
+        {
+            "auc": evaluation.metrics["test"]["auc"],
+            "meets_success_criteria": evaluation.is_passed,
+            "unmet": list(evaluation.unmet),
+            "metrics": table_of(metrics),
+            "location": dg.MetadataValue.path(evaluation.location),
+            **{name: picture(png, name) for name, png in pictures.items()},
+        },
+    )
+
+
+@dg.asset(partitions_def=BRANDS, kinds={"mlflow"}, retry_policy=ESSENTIAL_TOOL)
+@asset_boundary("model_trainer")
+def registered_model(
+    context: dg.AssetExecutionContext,
+    trained_model: TrainedModelRef,
+    model_evaluation: EvaluationRef,
+    mlflow: MlflowResource,
+    metadata: MetadataResource,
+    opik: OpikResource,
+) -> dg.MaterializeResult:
+    """The version in MLflow's registry: always registered, as `development`, with its verdict beside it."""
+    test = model_evaluation.metrics["test"]
+    version = mlflow.register_model(
+        brand=trained_model.brand,
+        model_type=settings().model_type,
+        run_id=trained_model.mlflow_run_id,
+        model_uri=trained_model.model_uri,
+        training_key=trained_model.key,
+        tags={
+            "e2i.meets_success_criteria": str(model_evaluation.is_passed).lower(),
+            "e2i.test_auc": f"{test['auc']:.4f}",
+        },
+        description=" ".join(model_evaluation.unmet) or "All success criteria are met.",
+    )
+    metadata.record_model(
+        version,
+        metrics=model_evaluation.metrics,
+        fairness={},
+        run_id=context.run.run_id,
+        algorithm=trained_model.algorithm,
+        registered_at=datetime.now(UTC),
+    )
+    return dg.MaterializeResult(
+        value=version,
+        data_version=data_version(version),
+        metadata={
+            "model": f"{version.name} version {version.version}",
+            "stage": version.stage,
+            "model_uri": version.model_uri,
+            "mlflow_run_id": version.mlflow_run_id,
+        },
+    )
+
+
+@dg.asset(partitions_def=BRANDS, kinds={"mlflow"}, retry_policy=ESSENTIAL_TOOL)
+@asset_boundary("model_deployer")
+def promoted_model(
+    context: dg.AssetExecutionContext,
+    training_dataset: TrainingDatasetRef,
+    experiment_scope: ExperimentScope,
+    trained_model: TrainedModelRef,
+    registered_model: ModelVersion,
+    bento: BentoRef,
+    training: TrainingResource,
+    gate: GateResource,
+    opik: OpikResource,
+) -> dg.MaterializeResult:
+    """The decision whether the new version replaces the champion, by the stored verdicts and on the same rows."""
+    evaluation = gate.verdict_of(trained_model, experiment_scope)
+    infrastructure = gate.infrastructure_verdict(bento)
+    promotion = training.promote(
+        training_dataset, trained_model, registered_model, evaluation, infrastructure, datetime.now(UTC)
+    )
+    champion = promotion.champion
+    return dg.MaterializeResult(
+        value=promotion,
+        data_version=data_version(promotion),
+        metadata={
+            "decision": "promoted" if promotion.is_promoted else "kept as it was",
+            "reason": promotion.reason,
+            "champion": f"{champion.name} version {champion.version}, {champion.stage}" if champion else "none",
+        },
+    )
+
+
+def _scope(brand: str) -> ExperimentScope:
+    chosen = settings()
+    fields = {
+        "brand": brand,
+        "target": chosen.target,
+        "problem_type": chosen.problem_type,
+        "population": f"Journeys of {brand}, by {chosen.cohort.unit}, from their index date on.",
+        "observation_window_days": None,
+        "prediction_horizon_days": chosen.cohort.outcome_window_days,
+        **chosen.success_criteria.model_dump(),
+    }
+    return ExperimentScope(key=content_key(fields), **fields)

@@ -1,0 +1,106 @@
+"""One line per finished step for people who watch a terminal; Dagster keeps the full event log.
+
+Used by `e2i run` as the Dagster logger `progress`. It formats events; it decides nothing.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+_NOISE = ("did not yield or return expected outputs", "Dependencies for step")
+"""Dagster's notes on a check that was not evaluated, as an expectation on an absent column is not, and on each step
+that a failure keeps from running."""
+
+_SHOWN = ("dagster/row_count", "rows", "auc", "best_value", "model", "bento", "decision", "predictions", "defects")
+
+
+@dg.logger(config_schema={}, description="One line per finished step.")
+def progress_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    """The logger that `e2i run` selects by run configuration."""
+    logger = logging.getLogger(f"e2i.progress.{context.run_id}")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    if not logger.handlers:  # Dagster asks twice per run
+        logger.addHandler(ProgressHandler())
+    return logger
+
+
+class ProgressHandler(logging.Handler):
+    """Turns Dagster's events into lines such as `  12.3 s  patient_journeys   60,000 rows`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line for an event that people wait for; everything else stays in the event log."""
+        line = self.line(record)
+        if line:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    def line(self, record: logging.LogRecord) -> str:
+        """The line for a record; empty where there is nothing to say."""
+        meta: Mapping[str, Any] = getattr(record, "dagster_meta", {})
+        event: dg.DagsterEvent | None = meta.get("dagster_event")
+        if event is None:
+            text = str(meta.get("orig_message", record.getMessage()))
+            is_shown = record.levelno >= logging.INFO and not any(noise in text for noise in _NOISE)
+            return f"{'':11}{text}" if is_shown else ""
+        return self._event_line(event, record.created)
+
+    def _event_line(self, event: dg.DagsterEvent, at: float) -> str:
+        kind = event.event_type_value
+        if kind == "STEP_START":
+            self._began[event.step_key or ""] = at
+            return ""
+        if kind == "ASSET_MATERIALIZATION":
+            materialization = event.step_materialization_data.materialization
+            shown = _shown({name: value.value for name, value in materialization.metadata.items()})
+            return f"{self._seconds(event, at)}  {materialization.label:<22}{shown}"
+        if kind == "ASSET_CHECK_EVALUATION":
+            check = event.asset_check_evaluation_data
+            mark = "ok" if check.passed else check.severity.value
+            return "" if check.passed and not check.blocking else f"{mark:>9}  {check.check_name}"
+        if kind == "STEP_FAILURE":
+            return f"{self._seconds(event, at)}  {event.step_key} FAILED\n{_indented(_reason(event))}"
+        if kind == "STEP_UP_FOR_RETRY":
+            return f"{'retry':>9}  {event.step_key}: {event.message}"
+        return ""
+
+    def _seconds(self, event: dg.DagsterEvent, at: float) -> str:
+        began = self._began.get(event.step_key or "", at)
+        return f"{max(at - began, 0.0):7.1f} s"
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    """What a person must know of a failed step: our message, or the last cause of an error that is not ours."""
+    failed = event.step_failure_data
+    if failed.user_failure_data and failed.user_failure_data.metadata.get("error"):
+        return str(failed.user_failure_data.description)
+    error = failed.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return (
+        error.message if error else str(event.message)
+    ).strip() + "\nThis is a defect of the pipeline; the event log has the trace."
+
+
+def _shown(metadata: Mapping[str, Any]) -> str:
+    parts: list[str] = []
+    if metadata.get("unchanged"):
+        parts.append("unchanged")
+    for name in _SHOWN:
+        value = metadata.get(name)
+        if value is None:
+            continue
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else str(value)
+        parts.append(f"{text} rows" if name.endswith(("rows", "row_count")) else f"{name} {text}")
+    return ", ".join(parts)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"           {line}" for line in text.splitlines())

@@ -1,0 +1,148 @@
+"""The serving stage: packages, tries, deploys and scores, over BentoML, the registry and the engine.
+
+What a Bento answers stands in `serving/`; this module fetches, calls and stores.
+"""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+
+from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.references import (
+    BentoRef,
+    DeploymentRef,
+    ModelVersion,
+    PredictionsRef,
+    PromotionRef,
+    TrainedModelRef,
+    TrainingDatasetRef,
+)
+from e2i_pipeline.errors import ToolRejected
+from e2i_pipeline.resources.bentoml import BentoResource
+from e2i_pipeline.resources.engine import EngineResource
+from e2i_pipeline.resources.metadata import MetadataResource
+from e2i_pipeline.resources.mlflow import MlflowResource
+from e2i_pipeline.resources.stages.model_files import ModelFilesResource
+from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.storage.references import write_json
+
+
+class Answer(NamedTuple):
+    """What trying a Bento gave: the problem in words (empty where it answered), and figures to show."""
+
+    problem: str
+    metadata: dict[str, Any]
+
+
+class DeploymentResource(dg.ConfigurableResource):
+    """Serves one brand's champion.
+
+    Attributes:
+        bentoml: Builds and starts Bentos.
+        mlflow: Knows the champion's files.
+        metadata: Keeps the `ml_*` rows.
+        modelling: Reads the modelling rows.
+        files: Keeps the model's files.
+        engine: Writes predictions.
+        state_dir: The state folder.
+        environment: `development`, `staging` or `production`.
+    """
+
+    bentoml: BentoResource
+    mlflow: MlflowResource
+    metadata: MetadataResource
+    modelling: ModellingResource
+    files: ModelFilesResource
+    engine: EngineResource
+    state_dir: str
+    environment: str
+
+    def package(self, dataset: TrainingDatasetRef, trained: TrainedModelRef, version: ModelVersion) -> BentoRef:
+        """Packages a registered version with a golden request of made-up rows, and one of them to try by hand."""
+        from e2i_pipeline.domain.examples import example_rows
+
+        frame, _ = self.modelling.frame(dataset, ["train"])
+        rows = example_rows(frame, dataset.features)
+        bento = self.bentoml.package_model(self.files.read(trained.location), version, rows, frame)
+        golden = json.loads(Path(bento.golden_request).read_text(encoding="utf-8"))
+        write_json(Path(bento.golden_request).with_name("request.json"), {"rows": golden["rows"][:1]})
+        return bento
+
+    def has(self, bento: BentoRef) -> bool:
+        """Whether the Bento is still in its store."""
+        return self.bentoml.has(bento.tag)
+
+    def try_golden_request(self, bento: BentoRef) -> Answer:
+        """Starts the Bento in a process of its own and sends the golden request.
+
+        Raises:
+            ToolUnavailable: It did not come up in time: nothing is known about the Bento.
+        """
+        try:
+            return Answer("", self.bentoml.answers_golden_request(bento))
+        except ToolRejected as err:
+            return Answer(str(err), {"problem": str(err)})
+
+    def deploy(self, promotion: PromotionRef, bento: BentoRef, run_id: str, now: datetime) -> DeploymentRef:
+        """Deploys the Bento if its version is the champion; else what is deployed stays.
+
+        Returns:
+            What is deployed now.
+        """
+        champion = promotion.champion
+        if champion is None or (champion.name, champion.version) != (bento.model_name, bento.model_version):
+            return self.bentoml.current_deployment(bento.brand)
+        deployed = self.bentoml.deploy(bento)
+        self.metadata.record_deployment(deployed, self.environment, run_id, model=champion, at=now)
+        return deployed
+
+    def score(self, key: str, dataset: TrainingDatasetRef, promotion: PromotionRef) -> PredictionsRef:
+        """Scores the brand's journeys whose outcome is still open with the champion.
+
+        Without a champion nothing is scored, and the table is absent.
+        """
+        champion = promotion.champion
+        if champion is None:
+            return PredictionsRef(
+                key=key, name="batch_predictions", version="absent", is_absent=True, brand=dataset.brand
+            )
+        return self._score(key, dataset, champion)
+
+    def _score(self, key: str, dataset: TrainingDatasetRef, champion: ModelVersion) -> PredictionsRef:
+        import pyarrow as pa
+
+        from e2i_pipeline.domain.algorithms import load_model
+
+        model = load_model(self.mlflow.model_files(champion))
+        frame, outcome = self.modelling.frame(dataset, ["unassigned"], ["patient_journey_id", "observation_date"])
+        is_open = outcome != outcome
+        frame = frame[is_open]
+        scores = model.predict(frame)
+        table = pa.table(
+            {
+                "patient_journey_id": pa.array(frame["patient_journey_id"].to_numpy(), pa.string()),
+                "observation_date": pa.array(frame["observation_date"].to_numpy(), pa.timestamp("us")),
+                "probability": pa.array(scores, pa.float64()),
+                "is_flagged": pa.array(scores >= (model.manifest.threshold or 1.0), pa.bool_()),
+                "model_name": pa.array([champion.name] * len(frame), pa.string()),
+                "model_version": pa.array([champion.version] * len(frame), pa.string()),
+            }
+        )
+        with self.engine.connect() as connection:
+            connection.register("scored", table)
+            folder = f"{self.state_dir}/predictions/{dataset.brand}"
+            written = self.engine.write(connection, "SELECT * FROM scored", folder, ("patient_journey_id",))
+        return PredictionsRef(
+            key=content_key(key, written.version),
+            name="batch_predictions",
+            location=written.location,
+            version=written.version,
+            rows=written.rows,
+            columns=written.columns,
+            brand=dataset.brand,
+            model_name=champion.name,
+            model_version=champion.version,
+        )

@@ -1,0 +1,238 @@
+"""The gate: audits a table, remembers the verdict, and refuses what has none for exactly its present version.
+
+A verdict is kept in the metadata database under (table, data version, suite hash, gate configuration hash), so neither
+yesterday's failure is walked past nor yesterday's pass outlives a tightened suite. What the suites say stands in `gx/`;
+how a verdict follows from a report stands in `domain/quality.py`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from e2i_pipeline.contracts.quality import ValidationReport, Verdict, VerdictKey
+from e2i_pipeline.contracts.references import BentoRef, EvaluationRef, ExperimentScope, TableRef, TrainedModelRef
+from e2i_pipeline.domain import quality
+from e2i_pipeline.errors import QCGateBlockedError
+from e2i_pipeline.resources.great_expectations import GreatExpectationsResource
+from e2i_pipeline.resources.metadata import MetadataResource
+from e2i_pipeline.storage.references import write_json
+
+DATA_QUALITY = "data_quality"
+EVALUATION = "evaluation"
+INFRASTRUCTURE = "infrastructure"
+
+
+REFERENCES: dict[str, tuple[str, ...]] = {
+    "patient_journeys": ("hcp_profiles",),
+    "treatment_events": ("patient_journeys", "hcp_profiles"),
+    "engagement_events": ("hcp_profiles",),
+}
+"""Tables that the cross-table rules of a table's suite look into. A verdict is about their versions too."""
+
+
+class GateResource(dg.ConfigurableResource):
+    """The one gate of the pipeline.
+
+    Attributes:
+        state_dir: The state folder.
+        great_expectations: Runs the suites.
+        metadata: Keeps verdicts and reports.
+        suites: Suite per table.
+        parameters: What the configuration decides in the suites: `brands`, `cohort_unit`, ...
+        as_of: The configured `as_of` as ISO text; empty takes the table's own.
+    """
+
+    state_dir: str
+    great_expectations: GreatExpectationsResource
+    metadata: MetadataResource
+    suites: dict[str, str]
+    parameters: dict[str, Any]
+    as_of: str = ""
+
+    def audit(
+        self,
+        table: TableRef,
+        run_id: str,
+        now: datetime,
+        splits: Sequence[str] = ("",),
+        others: Sequence[TableRef] = (),
+    ) -> tuple[tuple[ValidationReport, ...], Verdict]:
+        """Validates a table, or some of its splits, and stores reports and verdict.
+
+        The same table under the same suite is not validated twice: the stored answer is given.
+
+        Args:
+            table: What to audit.
+            run_id: Dagster run that asks.
+            now: When (UTC).
+            splits: Splits to audit one by one; the empty name means the whole table.
+            others: Tables among which those are that this one refers to.
+
+        Returns:
+            One report per split, and the verdict over all of them.
+
+        Raises:
+            ToolUnavailable: An expectation could not be executed: nothing is known about the data.
+        """
+        key = self.key(table, others)
+        if kept := self._recall(key, splits):
+            return kept
+        reports = tuple(
+            self.great_expectations.validate(
+                table,
+                self.suite(table.name),
+                self.parameters_for(table),
+                split_filter=split,
+                references=_references(table, others),
+            )
+            for split in splits
+        )
+        verdict = self._decide(key, reports, run_id, now)
+        for report in reports:
+            status = "failed" if not verdict.is_passed else "warning" if verdict.warnings else "passed"
+            self.metadata.record_quality_report(report, self.great_expectations.dimensions(report), status, run_id)
+        for report, split in zip(reports, splits, strict=True):
+            write_json(self._report_path(key, split), report.model_dump(mode="json"))
+        self.metadata.record_verdict(verdict)
+        return reports, verdict
+
+    def stored(
+        self, table: TableRef, splits: Sequence[str] = ("",), others: Sequence[TableRef] = ()
+    ) -> tuple[tuple[ValidationReport, ...], Verdict] | None:
+        """The stored answer on exactly this table under the present suite; None where it was not audited."""
+        return self._recall(self.key(table, others), splits)
+
+    def require(self, tables: Sequence[TableRef]) -> tuple[Verdict, ...]:
+        """The passing verdicts of exactly these versions, each audited against the others.
+
+        Raises:
+            QCGateBlockedError: A table has no verdict, or a failing one; all of them are named.
+        """
+        verdicts: list[Verdict] = []
+        problems: list[str] = []
+        for table in tables:
+            verdict = self.metadata.verdict(self.key(table, tables))
+            if verdict is None:
+                problems.append(
+                    f"{table.name} (version {table.version[:12]}) has not been audited under the present suite "
+                    f"{self.suite(table.name)}. Audit it: materialize {table.name} with its checks."
+                )
+            elif not verdict.is_passed:
+                problems += [f"{table.name} (version {table.version[:12]}): {reason}" for reason in verdict.reasons]
+            else:
+                verdicts.append(verdict)
+        if problems:
+            raise QCGateBlockedError("The quality gate is closed; nothing was changed.\n  " + "\n  ".join(problems))
+        return tuple(verdicts)
+
+    def key(self, table: TableRef, others: Sequence[TableRef] = ()) -> VerdictKey:
+        """What a verdict on this table is kept under; `others` hold the tables that it refers to."""
+        return self.great_expectations.verdict_key(
+            table, self.suite(table.name), self.parameters_for(table), references=_references(table, others)
+        )
+
+    def suite(self, table: str) -> str:
+        """Name of the suite for a table."""
+        return self.suites.get(table, "e2i_default_suite")
+
+    def parameters_for(self, table: TableRef) -> dict[str, Any]:
+        """The suite parameters for a table: the configured ones, and up to when anything can be known."""
+        return {**self.parameters, "as_of": self.as_of or _horizon([table])}
+
+    def dataset_as_of(self, tables: Sequence[TableRef]) -> datetime:
+        """`as_of` of a dataset: the configured one, else the latest known-at time, but not later than the landing."""
+        return datetime.fromisoformat(self.as_of or _horizon(tables))
+
+    def verdict_of(self, model: TrainedModelRef, scope: ExperimentScope) -> Verdict | None:
+        """The stored evaluation verdict of a model under a scope; None where it was not evaluated."""
+        return self.metadata.verdict(_evaluation_key(model, scope))
+
+    def record_evaluation(
+        self, model: TrainedModelRef, scope: ExperimentScope, evaluation: EvaluationRef, run_id: str, now: datetime
+    ) -> Verdict:
+        """Stores whether a model met the scope's success criteria."""
+        verdict = Verdict(
+            key=_evaluation_key(model, scope),
+            gate=EVALUATION,
+            is_passed=evaluation.is_passed,
+            reasons=evaluation.unmet,
+            decided_at=now,
+            run_id=run_id,
+        )
+        self.metadata.record_verdict(verdict)
+        return verdict
+
+    def infrastructure_verdict(self, bento: BentoRef) -> Verdict | None:
+        """The stored infrastructure verdict of a Bento; None where it was never tried."""
+        return self.metadata.verdict(_infrastructure_key(bento))
+
+    def record_infrastructure(self, bento: BentoRef, problem: str, run_id: str, now: datetime) -> Verdict:
+        """Stores whether a Bento loaded and answered; `problem` is empty where it did."""
+        verdict = Verdict(
+            key=_infrastructure_key(bento),
+            gate=INFRASTRUCTURE,
+            is_passed=not problem,
+            reasons=(problem,) if problem else (),
+            decided_at=now,
+            run_id=run_id,
+        )
+        self.metadata.record_verdict(verdict)
+        return verdict
+
+    def _decide(self, key: VerdictKey, reports: Sequence[ValidationReport], run_id: str, now: datetime) -> Verdict:
+        passed, reasons, warnings = True, (), ()
+        for report in reports:
+            one, why, warned = quality.decide(
+                report, self.great_expectations.min_pass_rate, self.great_expectations.block_on_failure
+            )
+            passed, reasons, warnings = passed and one, (*reasons, *why), (*warnings, *warned)
+        return Verdict(
+            key=key,
+            gate=DATA_QUALITY,
+            is_passed=passed,
+            reasons=reasons,
+            warnings=warnings,
+            decided_at=now,
+            run_id=run_id,
+        )
+
+    def _recall(self, key: VerdictKey, splits: Sequence[str]) -> tuple[tuple[ValidationReport, ...], Verdict] | None:
+        paths = [self._report_path(key, split) for split in splits]
+        if not all(path.is_file() for path in paths):
+            return None
+        verdict = self.metadata.verdict(key)
+        if verdict is None:
+            return None
+        return tuple(ValidationReport.model_validate_json(path.read_bytes()) for path in paths), verdict
+
+    def _report_path(self, key: VerdictKey, split: str) -> Path:
+        return Path(self.state_dir) / "audits" / key.subject / f"{key.digest}{'-' if split else ''}{split}.json"
+
+
+def _references(table: TableRef, others: Sequence[TableRef]) -> dict[str, TableRef]:
+    wanted = REFERENCES.get(table.name, ())
+    return {other.name: other for other in others if other.name in wanted}
+
+
+def _evaluation_key(model: TrainedModelRef, scope: ExperimentScope) -> VerdictKey:
+    return VerdictKey(
+        subject=f"model/{model.brand}", data_version=model.version, suite_hash=scope.key, gate_hash=EVALUATION
+    )
+
+
+def _infrastructure_key(bento: BentoRef) -> VerdictKey:
+    return VerdictKey(
+        subject=f"bento/{bento.brand}", data_version=bento.tag, suite_hash="golden_request", gate_hash=INFRASTRUCTURE
+    )
+
+
+def _horizon(tables: Sequence[TableRef]) -> str:
+    """The latest known-at time of the tables, but never later than the moment the last of them was landed."""
+    known = [t.known_until for t in tables if t.known_until is not None]
+    landed = [t.landed_at for t in tables if t.landed_at is not None]
+    if not landed:
+        return max(known).isoformat() if known else ""
+    return min(max(known), max(landed)).isoformat() if known else max(landed).isoformat()

@@ -1,0 +1,165 @@
+"""Builds the modelling rows of a brand and hands them to those who learn from them.
+
+A row is a journey at its prediction time: what Feast knew then, and the outcome. What a feature is stands in
+`domain/features.py`, what counts as leakage in `domain/leakage.py`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.cohort import CohortDefinition
+from e2i_pipeline.contracts.references import DatasetRef, FeatureRegistryRef, TableRef, TrainingDatasetRef
+from e2i_pipeline.domain import cohorts, leakage, splits
+from e2i_pipeline.errors import LeakageFound
+from e2i_pipeline.resources.engine import EngineResource, literal, parquet, quoted, timestamp
+from e2i_pipeline.resources.feast import FeastResource
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+class ModellingResource(dg.ConfigurableResource):
+    """The modelling rows.
+
+    Attributes:
+        state_dir: The state folder.
+        engine: Reads and writes the rows.
+        feast: Knows the features at each prediction time.
+        cohort: The cohort definition (`CohortDefinition`).
+        target: Name of the outcome column.
+        prediction_lag_days: Days from the index date to the prediction time.
+        source_columns: Source column per configured covariate.
+    """
+
+    state_dir: str
+    engine: EngineResource
+    feast: FeastResource
+    cohort: dict[str, Any]
+    target: str
+    prediction_lag_days: int
+    source_columns: dict[str, str]
+
+    def key(self, brand: str, dataset: DatasetRef, registry: FeatureRegistryRef, code: str) -> str:
+        """Content key of the dataset that `training_dataset` would make."""
+        return content_key(brand, dataset.key, registry.key, self.cohort, self.target, self.prediction_lag_days, code)
+
+    def training_dataset(
+        self, key: str, brand: str, dataset: DatasetRef, registry: FeatureRegistryRef
+    ) -> TrainingDatasetRef:
+        """Joins features to the brand's journeys at their prediction times, and writes the rows.
+
+        Journeys whose outcome is still open are in it too, as `unassigned` and without a target: they are what is
+        scored later.
+
+        Raises:
+            CohortTooSmall: Too few journeys or positives to train and to evaluate; nothing is written.
+        """
+        rows = self._journeys(brand, dataset)
+        counts = _counts(rows)
+        cohorts.check_size(counts, CohortDefinition.model_validate(self.cohort))
+        frame = self.feast.training_frame(registry, rows)
+        with self.engine.connect() as connection:
+            connection.register("modelling", frame)
+            chosen = ", ".join(self._columns(list(frame.columns)))
+            written = self.engine.write(
+                connection,
+                f"SELECT {chosen} FROM modelling",
+                f"{self.state_dir}/training/{brand}",
+                ("patient_journey_id",),
+            )
+        learning = rows["data_split"].to_numpy(dtype=str)
+        return TrainingDatasetRef(
+            key=key,
+            name="training_dataset",
+            location=written.location,
+            version=written.version,
+            rows=written.rows,
+            columns=written.columns,
+            known_until=dataset.as_of,
+            brand=brand,
+            dataset_key=dataset.key,
+            features=registry.features,
+            split_counts={split: n for split, (n, _) in counts.items()},
+            positives={split: n for split, (_, n) in counts.items() if split != "unassigned"},
+            label_overlap=splits.label_overlap(
+                rows["index_date"].to_numpy(dtype="datetime64[D]"), learning, self._horizon_days, dataset.cuts
+            ),
+        )
+
+    def frame(
+        self, dataset: TrainingDatasetRef, split_names: Sequence[str], columns: Sequence[str] = ()
+    ) -> "tuple[pd.DataFrame, np.ndarray]":
+        """The rows of some splits, in order of the journey's key, and their outcomes.
+
+        Args:
+            dataset: The training dataset.
+            split_names: Splits to read.
+            columns: Further columns beside the features.
+
+        Returns:
+            Frame (rows, features and further columns), and outcomes (rows,) of float64, NaN where open.
+        """
+        import numpy as np
+
+        from e2i_pipeline.domain.encoding import raw_features
+
+        wanted = [*columns, *(f.name for f in dataset.features), "target"]
+        where = f"data_split IN ({', '.join(map(literal, split_names))})"
+        frame = self.engine.read_pandas(dataset.location, list(dict.fromkeys(wanted)), where)
+        outcomes = frame.pop("target").to_numpy(dtype=np.float64, na_value=np.nan)
+        return raw_features(frame, dataset.features).join(frame[list(columns)]), outcomes
+
+    def audit_leakage(self, dataset: TrainingDatasetRef) -> "tuple[leakage.LeakageFinding, ...]":
+        """What the modelling rows know that they must not; empty where nothing was found."""
+        frame = self.engine.read_pandas(dataset.location)
+        return leakage.audit(frame, dataset.features, self.source_columns, [self.target])
+
+    def require_no_leakage(self, dataset: TrainingDatasetRef) -> None:
+        """Refuses a dataset that leaks, whatever an earlier run decided.
+
+        Raises:
+            LeakageFound: With all findings.
+        """
+        findings = [f for f in self.audit_leakage(dataset) if f.severity == "critical"]
+        if findings:
+            listed = "\n  ".join(f.sentence for f in findings)
+            raise LeakageFound(f"The training dataset of {dataset.brand} leaks; nothing was trained.\n  {listed}")
+
+    @property
+    def _horizon_days(self) -> int:
+        return CohortDefinition.model_validate(self.cohort).outcome_window_days
+
+    def _journeys(self, brand: str, dataset: DatasetRef) -> "pd.DataFrame":
+        journeys = dataset.tables["patient_journeys"]
+        moment = timestamp(dataset.as_of)
+        view = cohorts.as_of_view_sql(parquet(journeys.location), moment)
+        hcp = ", j.hcp_id" if journeys.has("hcp_id") else ""
+        query = f"""
+            SELECT j.patient_journey_id, j.patient_id{hcp}, j.brand, j.journey_start_date AS index_date,
+                   CAST(j.journey_start_date AS TIMESTAMP) + to_days({self.prediction_lag_days}) AS event_timestamp,
+                   CASE WHEN a.is_mature THEN j.{quoted(self.target)} END AS target, a.data_split
+            FROM ({view}) j JOIN {parquet(dataset.assignments.location)} a USING (patient_journey_id)
+            WHERE j.brand = {literal(brand)}{self._still_at_risk(journeys)} ORDER BY patient_journey_id
+        """
+        with self.engine.connect() as connection:
+            return connection.execute(query).df()
+
+    def _still_at_risk(self, journeys: TableRef) -> str:
+        """With a prediction lag, a patient who was treated before the prediction time has nothing left to predict."""
+        if not self.prediction_lag_days or not journeys.has("days_to_treatment"):
+            return ""
+        return f" AND coalesce(j.days_to_treatment >= {self.prediction_lag_days}, TRUE)"
+
+    def _columns(self, present: Sequence[str]) -> list[str]:
+        renamed = {"event_timestamp": "observation_date"}
+        return [f"{quoted(name)} AS {quoted(renamed.get(name, name))}" for name in present if name != "index_date"]
+
+
+def _counts(rows: "pd.DataFrame") -> dict[str, tuple[int, int]]:
+    """Journeys and positives per split."""
+    grouped = rows.groupby("data_split")["target"]
+    return {str(split): (len(values), int((values == 1).sum())) for split, values in grouped}

@@ -1,0 +1,156 @@
+"""Publishes the dataset: all tables together, by renaming one manifest.
+
+Readers see the manifest of the last good dataset until the next one is complete. What may be published is decided by
+the gate before; how journeys are split is decided in `domain/splits.py`.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.cohort import CohortDefinition
+from e2i_pipeline.contracts.references import DatasetRef, SplitCuts, TableRef
+from e2i_pipeline.domain import cohorts, splits
+from e2i_pipeline.errors import E2IError
+from e2i_pipeline.resources.engine import EngineResource, parquet, timestamp
+from e2i_pipeline.storage.references import write_json
+
+
+class PublicationResource(dg.ConfigurableResource):
+    """The published dataset of this state folder.
+
+    Attributes:
+        state_dir: The state folder.
+        engine: Computes the assignment of journeys to splits.
+        cohort: The cohort definition (`CohortDefinition`).
+        split_settings: Shares, gap and version, as `SplitSettings`.
+        target: Name of the outcome column.
+    """
+
+    state_dir: str
+    engine: EngineResource
+    cohort: dict[str, Any]
+    split_settings: dict[str, Any]
+    target: str
+
+    def key(self, tables: Mapping[str, TableRef], as_of: datetime, code: str) -> str:
+        """Content key of the dataset that `publish` would make."""
+        versions = {name: table.version for name, table in sorted(tables.items())}
+        return content_key(versions, as_of.isoformat(), self.cohort, self.split_settings, self.target, code)
+
+    def publish(self, key: str, tables: Mapping[str, TableRef], as_of: datetime) -> DatasetRef:
+        """Splits the journeys and publishes all tables under one manifest.
+
+        The cut dates of the last manifest are kept while `splits.version` stays, so that adding rows moves no journey
+        from one split to another.
+
+        Args:
+            key: From `key`.
+            tables: The audited tables.
+            as_of: Up to when anything is known.
+
+        Raises:
+            CohortTooSmall: There are too few mature journeys to cut.
+        """
+        from filelock import FileLock
+
+        lock = Path(self.state_dir) / "locks" / "publication.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            cuts, assignments, counts = self._split(tables["patient_journeys"], as_of)
+            dataset = DatasetRef(
+                key=key,
+                tables=dict(tables),
+                as_of=as_of,
+                cuts=cuts,
+                assignments=assignments,
+                split_counts=counts,
+                manifest=str(self._folder / "by-key" / f"{key}.json"),
+            )
+            content = dataset.model_dump(mode="json")
+            write_json(Path(dataset.manifest), content)
+            write_json(self._folder / "manifest.json", content)
+        return dataset
+
+    def current(self) -> DatasetRef | None:
+        """The last published dataset; None before the first.
+
+        Raises:
+            E2IError: The manifest is there and cannot be read.
+        """
+        path = self._folder / "manifest.json"
+        if not path.is_file():
+            return None
+        try:
+            return DatasetRef.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as err:
+            raise E2IError(
+                f"The manifest {path} is not readable. Publish again: materialize validated_dataset after removing it."
+            ) from err
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.state_dir) / "published"
+
+    def _split(self, journeys: TableRef, as_of: datetime) -> tuple[SplitCuts, TableRef, dict[str, int]]:
+        import numpy as np
+        import pyarrow as pa
+
+        definition = CohortDefinition.model_validate(self.cohort)
+        with self.engine.connect() as connection:
+            rows = connection.sql(self._journeys_sql(journeys, as_of, definition)).to_arrow_table()
+            dates = rows["journey_start_date"].to_numpy().astype("datetime64[D]")
+            mature = rows["is_mature"].to_numpy(zero_copy_only=False).astype(bool)
+            gap = self._gap_days(definition)
+            cuts = self._cuts(dates[mature], gap)
+            split = splits.assign(dates, rows["patient_id"].to_numpy(zero_copy_only=False), mature, cuts, gap)
+            connection.register(
+                "assigned",
+                pa.table(
+                    {
+                        "patient_journey_id": rows["patient_journey_id"],
+                        "patient_id": rows["patient_id"],
+                        "data_split": pa.array(split),
+                        "is_mature": pa.array(mature),
+                    }
+                ),
+            )
+            written = self.engine.write(
+                connection, "SELECT * FROM assigned", self._folder / "assignments", ("patient_journey_id",)
+            )
+        names, counts = np.unique(split, return_counts=True)
+        assignments = TableRef(
+            key=written.version,
+            name="split_assignments",
+            location=written.location,
+            version=written.version,
+            rows=written.rows,
+            columns=written.columns,
+        )
+        return cuts, assignments, {str(n): int(c) for n, c in zip(names, counts, strict=True)}
+
+    def _journeys_sql(self, journeys: TableRef, as_of: datetime, definition: CohortDefinition) -> str:
+        moment = timestamp(as_of)
+        mature = cohorts.mature_sql(definition.outcome_window_days, moment, self.target)
+        view = cohorts.as_of_view_sql(parquet(journeys.location), moment)
+        return (
+            f"SELECT patient_journey_id, patient_id, journey_start_date, {mature} AS is_mature FROM ({view}) "
+            "ORDER BY patient_journey_id"
+        )
+
+    def _gap_days(self, definition: CohortDefinition) -> int:
+        is_horizon = self.split_settings["gap"] == "horizon"
+        return definition.outcome_window_days if is_horizon else int(self.split_settings["gap_days"])
+
+    def _cuts(self, mature_dates: Any, gap_days: int) -> SplitCuts:
+        version = int(self.split_settings["version"])
+        last = self.current()
+        if last is not None and last.cuts.version == version and last.cuts.gap_days == gap_days:
+            return last.cuts
+        train, validation, test, holdout = (float(self.split_settings[name]) for name in splits.SPLITS)
+        return splits.compute_cuts(mature_dates, (train, validation, test, holdout), gap_days, version)
