@@ -45,7 +45,7 @@ test-all: $(VENV)/.development  ## the tests, slow and exhaustive variants too
 
 dev: $(VENV)/.product $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI with the code location and the daemon (PORT=)
 	@echo "The UI answers on http://127.0.0.1:$(PORT) as soon as it is up. Stop it with Ctrl-C."
-	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT) -m e2i_pipeline.definitions
+	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT) -w workspace.yaml
 
 serve: $(VENV)/.product  ## start the deployed model of a brand (BRAND=, PORT=)
 	@$(BIN)/e2i serve --port $(PORT) $(if $(BRAND),--brand $(BRAND))
@@ -87,6 +87,7 @@ $(VENV)/bin/python:
 
 # uv is installed by pip from its own lines of the lock, hashes checked; uv then checks those of all the others.
 $(VENV)/.uv: $(VENV)/bin/python
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@awk '/^[a-z]/{keep = /^uv==/} keep' requirements.lock > $(VENV)/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt
 	@touch $@
@@ -95,7 +96,7 @@ INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requ
 
 $(VENV)/.product: $(VENV)/.uv requirements.lock pyproject.toml
 	@echo "Installing into $(VENV): one to three minutes the first time."
-	@$(INSTALL) hatchling
+	@$(INSTALL) hatchling editables
 	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 

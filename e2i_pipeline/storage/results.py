@@ -3,7 +3,7 @@
 The memory is by content key, not by a marker: a result counts only while what its reference points to is there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,15 @@ class ResultStore(dg.ConfigurableResource):
 
 
 def files_exist(reference: Reference) -> bool:
-    """Whether every file that the reference names exists."""
+    """Whether every file exists that the reference names, or a reference within it."""
     places = [getattr(reference, field, "") for field in _FILE_FIELDS]
-    return all(Path(place).exists() for place in places if place)
+    return all(Path(place).exists() for place in places if place) and all(map(files_exist, _parts(reference)))
+
+
+def _parts(reference: Reference) -> Iterator[Reference]:
+    for value in vars(reference).values():
+        candidates = value.values() if isinstance(value, Mapping) else [value]
+        yield from (candidate for candidate in candidates if isinstance(candidate, Reference))
 
 
 def data_version(reference: Reference) -> dg.DataVersion:

@@ -52,6 +52,7 @@ def validated_dataset(
     as_of = gate.dataset_as_of(tables)
     key = publication.key({t.name: t for t in tables}, as_of, code_version("domain/splits.py", "domain/cohorts.py"))
     if kept := results.recall(context, key):
+        publication.make_current(kept.value)
         return kept
     dataset = publication.publish(key, {t.name: t for t in tables}, as_of)
     return results.keep(

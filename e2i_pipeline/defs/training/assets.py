@@ -147,7 +147,10 @@ def model_evaluation(
         return kept
     evaluation, pictures = training.evaluate(training_dataset, experiment_scope, trained_model, context.run.run_id)
     gate.record_evaluation(trained_model, experiment_scope, evaluation, context.run.run_id, datetime.now(UTC))
-    metrics = ({"split": split, **values} for split, values in evaluation.metrics.items())
+    rows = (
+        {"metric": name, **{split: round(values[name], 4) for split, values in evaluation.metrics.items()}}
+        for name in evaluation.metrics["test"]
+    )
     return results.keep(
         context,
         key,
@@ -156,7 +159,7 @@ def model_evaluation(
             "auc": evaluation.metrics["test"]["auc"],
             "meets_success_criteria": evaluation.is_passed,
             "unmet": list(evaluation.unmet),
-            "metrics": table_of(metrics),
+            "metrics": table_of(rows),
             "location": dg.MetadataValue.path(evaluation.location),
             **{name: picture(png, name) for name, png in pictures.items()},
         },

@@ -6,9 +6,9 @@ how a verdict follows from a report stands in `domain/quality.py`.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -24,13 +24,20 @@ DATA_QUALITY = "data_quality"
 EVALUATION = "evaluation"
 INFRASTRUCTURE = "infrastructure"
 
-
 REFERENCES: dict[str, tuple[str, ...]] = {
     "patient_journeys": ("hcp_profiles",),
     "treatment_events": ("patient_journeys", "hcp_profiles"),
     "engagement_events": ("hcp_profiles",),
 }
 """Tables that the cross-table rules of a table's suite look into. A verdict is about their versions too."""
+
+
+class Decision(NamedTuple):
+    """The answer on one audit: whether it passed, why not, and what did not block."""
+
+    is_passed: bool
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class GateResource(dg.ConfigurableResource):
@@ -90,11 +97,11 @@ class GateResource(dg.ConfigurableResource):
             )
             for split in splits
         )
-        verdict = self._decide(key, reports, run_id, now)
-        for report in reports:
-            status = "failed" if not verdict.is_passed else "warning" if verdict.warnings else "passed"
-            self.metadata.record_quality_report(report, self.great_expectations.dimensions(report), status, run_id)
-        for report, split in zip(reports, splits, strict=True):
+        decisions = [self._decide(report) for report in reports]
+        verdict = _verdict(key, decisions, run_id, now)
+        for report, decision, split in zip(reports, decisions, splits, strict=True):
+            scores = self.great_expectations.dimensions(report)
+            self.metadata.record_quality_report(report, scores, _status(report, decision), run_id)
             write_json(self._report_path(key, split), report.model_dump(mode="json"))
         self.metadata.record_verdict(verdict)
         return reports, verdict
@@ -144,7 +151,8 @@ class GateResource(dg.ConfigurableResource):
 
     def dataset_as_of(self, tables: Sequence[TableRef]) -> datetime:
         """`as_of` of a dataset: the configured one, else the latest known-at time, but not later than the landing."""
-        return datetime.fromisoformat(self.as_of or _horizon(tables))
+        moment = datetime.fromisoformat(self.as_of or _horizon(tables))
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
     def verdict_of(self, model: TrainedModelRef, scope: ExperimentScope) -> Verdict | None:
         """The stored evaluation verdict of a model under a scope; None where it was not evaluated."""
@@ -182,22 +190,9 @@ class GateResource(dg.ConfigurableResource):
         self.metadata.record_verdict(verdict)
         return verdict
 
-    def _decide(self, key: VerdictKey, reports: Sequence[ValidationReport], run_id: str, now: datetime) -> Verdict:
-        passed, reasons, warnings = True, (), ()
-        for report in reports:
-            one, why, warned = quality.decide(
-                report, self.great_expectations.min_pass_rate, self.great_expectations.block_on_failure
-            )
-            passed, reasons, warnings = passed and one, (*reasons, *why), (*warnings, *warned)
-        return Verdict(
-            key=key,
-            gate=DATA_QUALITY,
-            is_passed=passed,
-            reasons=reasons,
-            warnings=warnings,
-            decided_at=now,
-            run_id=run_id,
-        )
+    def _decide(self, report: ValidationReport) -> Decision:
+        rules = self.great_expectations
+        return Decision(*quality.decide(report, rules.min_pass_rate, rules.block_on_failure))
 
     def _recall(self, key: VerdictKey, splits: Sequence[str]) -> tuple[tuple[ValidationReport, ...], Verdict] | None:
         paths = [self._report_path(key, split) for split in splits]
@@ -210,6 +205,25 @@ class GateResource(dg.ConfigurableResource):
 
     def _report_path(self, key: VerdictKey, split: str) -> Path:
         return Path(self.state_dir) / "audits" / key.subject / f"{key.digest}{'-' if split else ''}{split}.json"
+
+
+def _verdict(key: VerdictKey, decisions: Sequence[Decision], run_id: str, now: datetime) -> Verdict:
+    return Verdict(
+        key=key,
+        gate=DATA_QUALITY,
+        is_passed=all(decision.is_passed for decision in decisions),
+        reasons=tuple(reason for decision in decisions for reason in decision.reasons),
+        warnings=tuple(warning for decision in decisions for warning in decision.warnings),
+        decided_at=now,
+        run_id=run_id,
+    )
+
+
+def _status(report: ValidationReport, decision: Decision) -> str:
+    """Status of one audit in `ml_data_quality_reports`; where all was skipped nothing has passed."""
+    if report.outcomes and report.skipped == len(report.outcomes):
+        return "skipped"
+    return "failed" if not decision.is_passed else "warning" if decision.warnings else "passed"
 
 
 def _references(table: TableRef, others: Sequence[TableRef]) -> dict[str, TableRef]:

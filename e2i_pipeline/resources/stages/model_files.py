@@ -28,19 +28,19 @@ class ModelFilesResource(dg.ConfigurableResource):
     state_dir: str
 
     def keep(self, kind: str, brand: str, key: str, files: Mapping[str, bytes]) -> tuple[Path, str]:
-        """Writes files into `<state>/<kind>/<brand>/<key>`, replacing what was there.
+        """Writes files into `<state>/<kind>/<brand>/<key>`, replacing what was there if it was something else.
 
         Returns:
             The folder, and the SHA-256 over names and contents.
         """
+        from filelock import FileLock
+
         folder = Path(self.state_dir) / kind / brand / key
-        scratch = folder.with_name(f".{key}-{uuid.uuid4().hex}")
-        scratch.mkdir(parents=True)
-        for name, content in files.items():
-            (scratch / name).write_bytes(content)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(scratch, folder)  # noqa: PTH105 - atomic by definition
+        lock = Path(self.state_dir) / "locks" / "files.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            if not folder.is_dir() or self.read(folder) != dict(files):
+                _write(folder, files)
         return folder, files_sha256(files)
 
     def read(self, folder: str | Path) -> dict[str, bytes]:
@@ -52,6 +52,21 @@ class ModelFilesResource(dg.ConfigurableResource):
         from e2i_pipeline.domain.algorithms import load_model
 
         return load_model(self.read(folder))
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes a folder beside its place and moves it there; what was there is moved away first, whole."""
+    scratch, before = (folder.with_name(f".{folder.name}-{uuid.uuid4().hex}") for _ in range(2))
+    scratch.mkdir(parents=True)
+    try:
+        for name, content in files.items():
+            (scratch / name).write_bytes(content)
+        if folder.exists():
+            os.replace(folder, before)  # noqa: PTH105 - atomic by definition
+        os.replace(scratch, folder)  # noqa: PTH105 - atomic by definition
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def files_sha256(files: Mapping[str, bytes]) -> str:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -19,6 +19,9 @@ from e2i_pipeline.domain import cohorts, splits
 from e2i_pipeline.errors import E2IError
 from e2i_pipeline.resources.engine import EngineResource, parquet, timestamp
 from e2i_pipeline.storage.references import write_json
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 class PublicationResource(dg.ConfigurableResource):
@@ -57,12 +60,10 @@ class PublicationResource(dg.ConfigurableResource):
         Raises:
             CohortTooSmall: There are too few mature journeys to cut.
         """
-        from filelock import FileLock
-
-        lock = Path(self.state_dir) / "locks" / "publication.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
+        with self._lock():
             cuts, assignments, counts = self._split(tables["patient_journeys"], as_of)
+            # Which cuts were kept depends on what was published before, so they are part of what the key names.
+            key = content_key(key, cuts)
             dataset = DatasetRef(
                 key=key,
                 tables=dict(tables),
@@ -72,10 +73,16 @@ class PublicationResource(dg.ConfigurableResource):
                 split_counts=counts,
                 manifest=str(self._folder / "by-key" / f"{key}.json"),
             )
-            content = dataset.model_dump(mode="json")
-            write_json(Path(dataset.manifest), content)
-            write_json(self._folder / "manifest.json", content)
+            write_json(Path(dataset.manifest), dataset.model_dump(mode="json"))
+            self._show(dataset)
         return dataset
+
+    def make_current(self, dataset: DatasetRef) -> None:
+        """Shows a dataset that was published before: the source went back to what it was, or another came between."""
+        with self._lock():
+            last = self.current()
+            if last is None or last.key != dataset.key:
+                self._show(dataset)
 
     def current(self) -> DatasetRef | None:
         """The last published dataset; None before the first.
@@ -92,6 +99,16 @@ class PublicationResource(dg.ConfigurableResource):
             raise E2IError(
                 f"The manifest {path} is not readable. Publish again: materialize validated_dataset after removing it."
             ) from err
+
+    def _show(self, dataset: DatasetRef) -> None:
+        write_json(self._folder / "manifest.json", dataset.model_dump(mode="json"))
+
+    def _lock(self) -> "FileLock":
+        from filelock import FileLock
+
+        path = Path(self.state_dir) / "locks" / "publication.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
 
     @property
     def _folder(self) -> Path:
