@@ -35,7 +35,8 @@ def _run(error: E2IError) -> tuple[dg.ExecuteInProcessResult, list[int]]:
 
 
 @pytest.mark.parametrize(
-    ("error", "tries"), [(ToolUnavailable("the store does not answer"), 3), (QCGateBlockedError("the gate is closed"), 1)]
+    ("error", "tries"),
+    [(ToolUnavailable("the store does not answer"), 3), (QCGateBlockedError("the gate is closed"), 1)],
 )
 def test_only_an_unavailable_tool_is_tried_again(error: E2IError, tries: int) -> None:
     result, made = _run(error)

@@ -29,15 +29,17 @@ from e2i_pipeline.domain.report_data import ModelCardData, SliceTable
 BRAND, KEY = "Kisqali", "5f0c" * 8
 NOW = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
 
-ONE_PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+ONE_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 FEATURES = (
-    FeatureSpec(name="disease_severity", kind="numeric", view="patient_features", description="0 to 10", low=0, high=10),
+    FeatureSpec(
+        name="disease_severity", kind="numeric", view="patient_features", description="0 to 10", low=0, high=10
+    ),
     FeatureSpec(name="days_since_diagnosis", kind="numeric", view="patient_features", description="Days.", low=0),
     FeatureSpec(name="geographic_region", kind="categorical", view="patient_features", description="Region of the US."),
-    FeatureSpec(name="academic_hcp", kind="boolean", view="patient_features", description="Treated at an academic site."),
+    FeatureSpec(
+        name="academic_hcp", kind="boolean", view="patient_features", description="Treated at an academic site."
+    ),
     FeatureSpec(name="recent_touches", kind="numeric", view="engagement_features", description="In 90 days.", high=400),
 )
 
@@ -64,7 +66,10 @@ def card_data(**changes: Any) -> ModelCardData:
             service="training",
             features=FEATURES,
             tables={},
-            left_out={"call_frequency": "hcp_profiles is declared absent", "specialty": "hcp_profiles is declared absent"},
+            left_out={
+                "call_frequency": "hcp_profiles is declared absent",
+                "specialty": "hcp_profiles is declared absent",
+            },
             definitions="/state/feast/definitions.json",
         ),
         "training": TrainingDatasetRef(
@@ -153,7 +158,9 @@ def card_data(**changes: Any) -> ModelCardData:
             model_name="e2i-Kisqali-conversion",
             model_version="7",
         ),
-        "promotion": PromotionRef(key="p", brand=BRAND, is_promoted=False, reason="Version 6 is as good.", champion=None),
+        "promotion": PromotionRef(
+            key="p", brand=BRAND, is_promoted=False, reason="Version 6 is as good.", champion=None
+        ),
         "places": {"Data docs": "/state/data_docs/index.html"},
     }
     return ModelCardData.model_validate({**base, **changes})

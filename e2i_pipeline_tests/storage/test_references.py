@@ -66,7 +66,9 @@ def _counting(made: list[str], place: Path) -> dg.AssetsDefinition:
             return kept
         made.append("made")
         place.write_text("x", encoding="utf-8")
-        return results.keep(context, "key", _table(place), {"rows": 3, "names": ["a"], "plot": dg.MetadataValue.md("#")})
+        return results.keep(
+            context, "key", _table(place), {"rows": 3, "names": ["a"], "plot": dg.MetadataValue.md("#")}
+        )
 
     return table
 
