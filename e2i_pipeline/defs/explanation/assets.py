@@ -64,7 +64,7 @@ def shap_analysis(
     )
 
 
-@dg.asset(partitions_def=BRANDS, kinds={"html"})
+@dg.asset(partitions_def=BRANDS, kinds={"html"}, retry_policy=ESSENTIAL_TOOL)
 @asset_boundary("feature_analyzer")
 def model_card(
     context: dg.AssetExecutionContext,

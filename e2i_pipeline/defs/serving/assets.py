@@ -48,7 +48,7 @@ def bento(
     )
 
 
-@dg.asset(name="deployment", partitions_def=BRANDS, kinds={"bentoml"})
+@dg.asset(name="deployment", partitions_def=BRANDS, kinds={"bentoml"}, retry_policy=ESSENTIAL_TOOL)
 @asset_boundary("model_deployer")
 def local_deployment(
     context: dg.AssetExecutionContext,

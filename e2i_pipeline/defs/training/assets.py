@@ -44,7 +44,7 @@ class StudyConfig(dg.Config):
     timeout: int | None = None
 
 
-@dg.asset(partitions_def=BRANDS, kinds={"json"}, deps=["training_dataset"])
+@dg.asset(partitions_def=BRANDS, kinds={"json"}, deps=["training_dataset"], retry_policy=ESSENTIAL_TOOL)
 @asset_boundary("scope_definer")
 def experiment_scope(
     context: dg.AssetExecutionContext, metadata: MetadataResource, opik: OpikResource

@@ -1,0 +1,86 @@
+"""The product as a user starts it: in processes of its own, on a state folder of its own. Tests only.
+
+What the test process has in its environment for these tools does not reach them.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+PROJECT = Path(__file__).resolve().parents[1]
+TIMEOUT_S = 900
+"""Long enough for a whole graph on a busy machine; only a process that hangs gets there."""
+
+_OURS = ("E2I", "DAGSTER", "MLFLOW", "GE_", "GX_", "FEAST", "OPTUNA", "BENTOML", "OPIK", "ENVIRONMENT", "PYTEST")
+
+
+class Done(NamedTuple):
+    """A process that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """All that it said; for a look at what went wrong too."""
+        return f"{self.out}\n{self.err}"
+
+
+class Product:
+    """The command lines over one state folder.
+
+    Args:
+        state: The state folder; made when absent.
+        settings: Further environment variables.
+    """
+
+    def __init__(self, state: Path, **settings: str) -> None:
+        self.state = state
+        self.started_in = state.parent  # not the repository: nothing may depend on where it is started
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(_OURS)},
+            "E2I_STATE_DIR": str(state),
+            "PYTHONWARNINGS": "ignore",
+            **settings,
+        }
+        state.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's home, set up as `make` does."""
+        home = self.state / "dagster"
+        if not home.is_dir():
+            home.mkdir()
+            yaml = (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
+            (home / "dagster.yaml").write_text(yaml.replace("config: {}", f'config: {{base_dir: "{home}"}}'))
+        return home
+
+    def e2i(self, *arguments: str) -> Done:
+        """Runs `e2i`, with Dagster's home as `make` gives it."""
+        return self.module("e2i_pipeline.cli", *arguments, DAGSTER_HOME=str(self.dagster_home))
+
+    def materialize(self, select: str, partition: str = "", with_home: bool = True) -> Done:
+        """Runs `dagster asset materialize`."""
+        command = ["asset", "materialize", "-m", "e2i_pipeline.definitions", "--select", select]
+        command += ["--partition", partition] if partition else []
+        return self.module("dagster", *command, **({"DAGSTER_HOME": str(self.dagster_home)} if with_home else {}))
+
+    def module(self, name: str, *arguments: str, **environment: str) -> Done:
+        """Runs a module of ours, or of Dagster, with this interpreter."""
+        return self._end([sys.executable, "-m", name, *arguments], environment)
+
+    def _end(self, command: list[str], environment: dict[str, str]) -> Done:
+        done = subprocess.run(  # noqa: S603 - our own interpreter, no shell
+            command,
+            env={**self.environment, **environment},
+            cwd=self.started_in,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
