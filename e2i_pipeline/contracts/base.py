@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 class Contract(BaseModel):
     """A frozen value that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built at first use: the definitions name all contracts and use few.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Reference(Contract):

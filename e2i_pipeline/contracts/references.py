@@ -1,6 +1,7 @@
 """What travels between assets: small references to tables, studies, models and Bentos, never the things themselves."""
 
 from datetime import date, datetime
+from pathlib import PurePath
 
 from pydantic import Field
 
@@ -355,6 +356,27 @@ class ModelCardRef(Reference):
     brand: str
     location: str
     version: str
+
+
+class RunReportRef(Reference):
+    """The report of one run: one self-contained HTML page.
+
+    Attributes:
+        brand: The brand (partition).
+        location: Path of the brand's newest page, `latest.html`.
+        version: SHA-256 of the page.
+        dagster_run_id: The run that it tells of.
+    """
+
+    brand: str
+    location: str
+    version: str
+    dagster_run_id: str
+
+    @property
+    def page(self) -> str:
+        """Path of the page that stays when later runs have theirs."""
+        return str(PurePath(self.location).with_name(f"{self.dagster_run_id}.html"))
 
 
 class BentoRef(Reference):

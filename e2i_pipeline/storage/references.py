@@ -1,12 +1,12 @@
 """Keeps what assets return: frozen references, as JSON that opens in a text editor. Nothing is ever pickled.
 
-The reference of an asset and partition lies at `<root>/current/<asset>/<partition>.json`. What the reference points to
-lies with the tool that made it.
+The reference of an asset and partition lies at `<root>/current/<asset>/<partition>.json`; what a run made of it, for as
+long as the run may need it, at `<root>/runs/<run>/...`. What the reference points to lies with the tool that made it.
 """
 
 import json
 import os
-import uuid
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,17 @@ import dagster as dg
 from e2i_pipeline.contracts import references as contracts
 from e2i_pipeline.contracts.base import Reference
 from e2i_pipeline.errors import ReferenceNotFound
+from e2i_pipeline.failures import failure
+from e2i_pipeline.storage.scratch import scratch_file
 
 WHOLE = "_all_"
 """Name in place of a partition, for an asset that has none."""
+
+CURRENT = "current"
+RUNS = "runs"
+
+KEPT_RUNS = 100
+"""Runs whose own references are kept: far more than are ever at work at once. Each is some 20 small files."""
 
 
 class ReferenceIOManager(dg.ConfigurableIOManager):
@@ -41,15 +49,24 @@ class ReferenceIOManager(dg.ConfigurableIOManager):
                 f"{asset} returned a {type(obj).__name__}. An asset returns a frozen reference from "
                 "e2i_pipeline/contracts/references.py; the data itself stays in its own tool."
             )
-        write_json(self._path(context), {"type": type(obj).__name__, "reference": obj.model_dump(mode="json")})
+        stored = {"type": type(obj).__name__, "reference": obj.model_dump(mode="json")}
+        write_json(self._path(context, self._place_of(context.run_id)), stored)
+        write_json(self._path(context), stored)
 
     def load_input(self, context: dg.InputContext) -> Reference:
-        """Reads the reference of the upstream asset.
+        """Reads the reference of the upstream asset: as this run made it, else the current one.
+
+        A run that began before the source changed ends on what it began with, whatever another run makes meanwhile.
 
         Raises:
-            ReferenceNotFound: The upstream asset has never been materialized here.
+            dagster.Failure: The upstream asset has never been materialized here; trying again would not change that.
         """
-        return self.read(self._path(context), context.asset_key.to_user_string())
+        own = self._path(context, f"{RUNS}/{context.upstream_output.run_id}") if context.upstream_output else None
+        path = own if own and own.is_file() else self._path(context)
+        try:
+            return self.read(path, context.asset_key.to_user_string())
+        except ReferenceNotFound as err:
+            raise failure(err) from None
 
     def current(self, asset: str, partition: str = WHOLE) -> Reference:
         """The current reference of an asset, for a reader outside a run.
@@ -60,24 +77,48 @@ class ReferenceIOManager(dg.ConfigurableIOManager):
         return self.read(self.path_of(asset, partition), asset)
 
     def read(self, path: Path, asset: str) -> Reference:
-        """Reads one stored reference."""
+        """Reads one stored reference.
+
+        Raises:
+            ReferenceNotFound: There is none, or it cannot be read.
+        """
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            return parse_reference(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             partition = "" if path.stem == WHOLE else f" for {path.stem}"
             raise ReferenceNotFound(
                 f"{asset}{partition} has not been materialized in this state folder. Materialize it first, or select "
                 f"it together with what depends on it: --select '+{asset}'."
             ) from None
-        return parse_reference(stored)
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raise ReferenceNotFound(
+                f"The stored reference {path} of {asset} cannot be read ({type(err).__name__}). Materialize {asset} "
+                "again: it is written anew."
+            ) from err
+
+    def _place_of(self, run_id: str) -> str:
+        """Where a run keeps what it has made; the first time, what runs long past have kept is removed."""
+        runs = Path(self.root) / RUNS
+        if not (runs / run_id).exists():
+            (runs / run_id).mkdir(parents=True, exist_ok=True)
+            for old in sorted(runs.iterdir(), key=_changed_at, reverse=True)[KEPT_RUNS:]:
+                shutil.rmtree(old, ignore_errors=True)
+        return f"{RUNS}/{run_id}"
 
     def path_of(self, asset: str, partition: str = WHOLE) -> Path:
-        """Where the reference of an asset and partition lies."""
-        return Path(self.root) / "current" / asset / f"{partition}.json"
+        """Where the current reference of an asset and partition lies."""
+        return Path(self.root) / CURRENT / asset / f"{partition}.json"
 
-    def _path(self, context: dg.OutputContext | dg.InputContext) -> Path:
+    def _path(self, context: dg.OutputContext | dg.InputContext, place: str = CURRENT) -> Path:
         partition = context.asset_partition_key if context.has_asset_partitions else WHOLE
-        return self.path_of("/".join(context.asset_key.path), partition)
+        return Path(self.root) / place / "/".join(context.asset_key.path) / f"{partition}.json"
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process was first to remove it
+        return 0.0
 
 
 def parse_reference(stored: dict[str, Any]) -> Reference:
@@ -93,7 +134,6 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file so that a reader sees the old file or the new one, never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)  # noqa: PTH105 - atomic by definition on every system
+    with scratch_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, path)  # noqa: PTH105 - atomic by definition on every system

@@ -44,8 +44,12 @@ class ResultStore(dg.ConfigurableResource):
         path = self._path(context, key)
         if not path.is_file():
             return None
-        stored = dg.deserialize_value(path.read_text(encoding="utf-8"), dict)
-        reference = parse_reference(dict(stored["record"]))
+        try:
+            stored = dg.deserialize_value(path.read_text(encoding="utf-8"), dict)
+            reference = parse_reference(dict(stored["record"]))
+        except Exception as err:  # whatever is wrong with what was remembered: it can be made again
+            context.log.warning("What is remembered in %s cannot be read (%s): made again.", path, type(err).__name__)
+            return None
         if not (is_there or files_exist)(reference):
             context.log.info("What an earlier run made of the same input is gone: made again.")
             return None
@@ -71,9 +75,20 @@ class ResultStore(dg.ConfigurableResource):
         shown = {**values, "unchanged": dg.MetadataValue.bool(False)}
         return dg.MaterializeResult(value=reference, metadata=shown, data_version=data_version(reference))
 
+    def shown(self, asset: str, key: str, partition: str = WHOLE) -> dict[str, Any]:
+        """What people see of a remembered result, as plain values; empty where it is not remembered."""
+        path = self._place(asset, partition, key)
+        if not path.is_file():
+            return {}
+        stored = dg.deserialize_value(path.read_text(encoding="utf-8"), dict)
+        return {name: value.value for name, value in stored["metadata"].items()}
+
     def _path(self, context: dg.AssetExecutionContext, key: str) -> Path:
         partition = context.partition_key if context.has_partition_key and context.assets_def.partitions_def else WHOLE
-        return Path(self.root) / "results" / "/".join(context.asset_key.path) / partition / f"{key}.json"
+        return self._place("/".join(context.asset_key.path), partition, key)
+
+    def _place(self, asset: str, partition: str, key: str) -> Path:
+        return Path(self.root) / "results" / asset / partition / f"{key}.json"
 
 
 def files_exist(reference: Reference) -> bool:
