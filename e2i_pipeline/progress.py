@@ -10,11 +10,14 @@ from typing import Any
 
 import dagster as dg
 
-_NOISE = ("did not yield or return expected outputs", "Dependencies for step")
+_NOISE = ("did not yield or return expected outputs", "Dependencies for step", "Unchanged: nothing was computed")
 """Dagster's notes on a check that was not evaluated, as an expectation on an absent column is not, and on each step
-that a failure keeps from running."""
+that a failure keeps from running; and our own note on a result that the step's line marks as unchanged."""
 
-_SHOWN = ("dagster/row_count", "rows", "auc", "best_value", "model", "bento", "decision", "predictions", "defects")
+_SHOWN = ("dagster/row_count", "rows", "auc", "best_value", "model", "bento", "decision", "defects")
+
+_CHECK_FAILED = "DagsterAssetCheckFailedError"
+"""Class of the error by which Dagster ends a step whose blocking check has failed."""
 
 
 @dg.logger(config_schema={}, description="One line per finished step.")
@@ -60,11 +63,9 @@ class ProgressHandler(logging.Handler):
         if kind == "ASSET_MATERIALIZATION":
             materialization = event.step_materialization_data.materialization
             shown = _shown({name: value.value for name, value in materialization.metadata.items()})
-            return f"{self._seconds(event, at)}  {materialization.label:<22}{shown}"
+            return f"{self._seconds(event, at)}  {materialization.label:<22}{shown}".rstrip()
         if kind == "ASSET_CHECK_EVALUATION":
-            check = event.asset_check_evaluation_data
-            mark = "ok" if check.passed else check.severity.value
-            return "" if check.passed and not check.blocking else f"{mark:>9}  {check.check_name}"
+            return _check_line(event.asset_check_evaluation_data)
         if kind == "STEP_FAILURE":
             return f"{self._seconds(event, at)}  {event.step_key} FAILED\n{_indented(_reason(event))}"
         if kind == "STEP_UP_FOR_RETRY":
@@ -76,17 +77,26 @@ class ProgressHandler(logging.Handler):
         return f"{max(at - began, 0.0):7.1f} s"
 
 
+def _check_line(check: dg.AssetCheckEvaluation) -> str:
+    """A check that blocks, or one that failed; what blocks says why."""
+    if check.passed:
+        return f"{'ok':>9}  {check.check_name}" if check.blocking else ""
+    line = f"{check.severity.value:>9}  {check.check_name}"
+    return f"{line}\n{_indented(check.description)}" if check.blocking and check.description else line
+
+
 def _reason(event: dg.DagsterEvent) -> str:
     """What a person must know of a failed step: our message, or the last cause of an error that is not ours."""
     failed = event.step_failure_data
     if failed.user_failure_data and failed.user_failure_data.metadata.get("error"):
         return str(failed.user_failure_data.description)
     error = failed.error
+    if error is not None and error.cls_name == _CHECK_FAILED:
+        return "A blocking check failed, so nothing that depends on it was started."
     while error is not None and error.cause is not None:
         error = error.cause
-    return (
-        error.message if error else str(event.message)
-    ).strip() + "\nThis is a defect of the pipeline; the event log has the trace."
+    message = error.message if error else str(event.message)
+    return f"{message.strip()}\nThis is a defect of the pipeline; the event log has the trace."
 
 
 def _shown(metadata: Mapping[str, Any]) -> str:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from e2i_pipeline.errors import E2IError, QCGateBlockedError, ToolUnavailable
 from e2i_pipeline.failures import asset_boundary
+from e2i_pipeline.resources.metadata import MetadataResource
+from e2i_pipeline.resources.opik import OpikResource
 
 
 class Recorder:
@@ -73,3 +76,31 @@ def test_a_check_that_yields_is_traced_for_as_long_as_it_yields() -> None:
 
     assert [e.passed for e in result.get_asset_check_evaluations()] == [True]
     assert recorder.spans == [("data_preparer", "audit", result.run_id)]
+
+
+def test_the_span_says_which_step_of_what_asset_and_the_memory_it_took(tmp_path: Path) -> None:
+    metadata = MetadataResource(url=f"sqlite:///{tmp_path}/metadata.db", lock_dir=str(tmp_path / "locks"))
+    policy = {"include_inputs": True, "include_outputs": True, "max_output_length": 1000}
+    opik = OpikResource(
+        enabled=True, sample_rate=1.0, workspace="w", project_name="p", metadata=metadata, spool_dir="", **policy
+    )
+
+    @dg.asset(name="table", group_name="source")
+    @asset_boundary("data_preparer")
+    def staged(context: dg.AssetExecutionContext, opik: OpikResource) -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata={"bytes": len(bytes(64 * 2**20))})
+
+    @dg.asset_check(asset="table")
+    @asset_boundary("data_preparer")
+    def holds(context: dg.AssetCheckExecutionContext, opik: OpikResource) -> dg.AssetCheckResult:
+        raise QCGateBlockedError("the gate is closed")
+
+    result = dg.materialize([staged, holds], resources={"opik": opik}, raise_on_error=False)
+
+    assert opik.flush()
+    made, checked = metadata.spans(result.run_id)
+    assert (made["operation"], made["status"]) == ("table", "ok")
+    assert (checked["operation"], checked["status"]) == ("table_holds", "error")
+    for span in (made, checked):
+        assert (span["attributes"]["asset"], span["attributes"]["stage"]) == ("table", "source")
+        assert 0 < span["attributes"]["peak_rss_before_mib"] <= span["attributes"]["peak_rss_mib"]
