@@ -3,22 +3,26 @@
 Defaults stand in `e2i.yaml` and `profiles/`, once; reading and merging stand in `loader.py`. No I/O here.
 """
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, KnownAt
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
+_CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 Parameter = list[bool | int | float | str] | dict[str, bool | int | float]
 
 
 class Part(BaseModel):
     """A part of the settings: frozen, and refuses a key that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built once, by `Settings`, which holds all parts.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class SyntheticSettings(Part):
@@ -226,6 +230,34 @@ class PromotionSettings(Part):
     dry_run: bool
 
 
+class AutomationSettings(Part):
+    """When things run without being asked: a cron line of five fields, its time zone, and seconds between two looks."""
+
+    nightly_cron: str
+    timezone: str
+    sensor_interval_seconds: int = Field(ge=10)
+
+    @field_validator("nightly_cron")
+    @classmethod
+    def _cron(cls, line: str) -> str:
+        fields = line.split()
+        if len(fields) != len(_CRON_RANGES):
+            raise ValueError(f"a cron line has five fields (minute hour day month weekday); {len(fields)} found")
+        for (name, low, high), field in zip(_CRON_RANGES, fields, strict=True):
+            if any(not low <= int(number) <= high for number in re.findall(r"\d+", field)):
+                raise ValueError(f"the {name} of a cron line is within {low} and {high}, and not {field}")
+        return line
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, KeyError):
+            raise ValueError("there is no such time zone; write it as in Europe/Zurich") from None
+        return name
+
+
 class Stores(Part):
     """Where each tool keeps its things; addresses that may carry a password are secret."""
 
@@ -257,7 +289,7 @@ class Settings(Part):
     cohort: CohortDefinition
     as_of: datetime | None
     target: Name
-    problem_type: Literal["classification", "regression"]
+    problem_type: Literal["classification"]
     model_type: Name
     seed: int = Field(ge=0)
     success_criteria: SuccessCriteria
@@ -271,6 +303,7 @@ class Settings(Part):
     bentoml: BentoSettings
     opik: OpikSettings
     promotion: PromotionSettings
+    automation: AutomationSettings
 
     @model_validator(mode="after")
     def _distinct(self) -> "Settings":

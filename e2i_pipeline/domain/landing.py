@@ -32,8 +32,8 @@ _YEARS = ("1700", "2199")
 _DEFECTS = {
     "VARCHAR": "not a finite number",
     "VARCHAR[]": "not a list (a JSON array, or values separated by ;)",
-    "DATE": f"not a DATE between {_YEARS[0]} and {_YEARS[1]}",
-    "TIMESTAMP": f"not a TIMESTAMP between {_YEARS[0]} and {_YEARS[1]}",
+    "DATE": f"not a DATE (YYYY-MM-DD) between {_YEARS[0]} and {_YEARS[1]}",
+    "TIMESTAMP": f"not a TIMESTAMP (YYYY-MM-DD HH:MM:SS) between {_YEARS[0]} and {_YEARS[1]}",
     "INTEGER": "not an INTEGER",
     "DOUBLE": "not a finite DOUBLE",
     "BOOLEAN": "not a BOOLEAN",

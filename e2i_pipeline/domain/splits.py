@@ -98,6 +98,22 @@ def assign(
     return np.array([*SPLITS, UNASSIGNED])[split]
 
 
+def adopt(incoming: "npt.NDArray[np.object_]", is_mature: "npt.NDArray[np.bool_]") -> "npt.NDArray[np.str_]":
+    """The splits that the source brings, instead of those by date; the leakage audit judges them like any other.
+
+    Args:
+        incoming: The source's `data_split` per journey, shape (n,), None where it says nothing.
+        is_mature: Whether the outcome is known for good, shape (n,).
+
+    Returns:
+        The source's split where it is one of `SPLITS` and the outcome is mature, `unassigned` elsewhere, shape (n,).
+    """
+    import numpy as np
+
+    named = incoming.astype(str)
+    return np.where(np.isin(named, SPLITS) & is_mature, named, "unassigned")
+
+
 def label_overlap(
     index_dates: "npt.NDArray[np.datetime64]",
     splits: "npt.NDArray[np.str_]",

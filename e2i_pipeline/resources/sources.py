@@ -72,6 +72,22 @@ class SourceResource(dg.ConfigurableResource):
             return "absent"
         return self._connector().fingerprint(table)
 
+    def is_landed(self, table: str) -> bool:
+        """Whether `stage` will find the present input landed, and so has nothing to read.
+
+        Raises:
+            SourceError: The input is not there.
+            StateFolderConflict: The state folder holds another source's world.
+            ConfigurationError: As for `stage`.
+        """
+        absent, folder = self._absences(), self._claimed()
+        if table in absent.tables:
+            return True
+        schema = TABLES[table].with_columns(self.covariates.get(table, {}))
+        columns = absent.columns.get(table, ())
+        key = self._key(schema, columns, folder.pseudonym_key(), self._connector().fingerprint(table))
+        return _is_whole(self._recall(table, key))
+
     def stage(self, table: str, now: datetime) -> TableRef:
         """Lands a table, or finds it landed: the same input under the same settings is read once.
 
@@ -90,24 +106,29 @@ class SourceResource(dg.ConfigurableResource):
             ToolUnavailable: Memory or disk did not suffice.
         """
         schema, absent = TABLES[table].with_columns(self.covariates.get(table, {})), self._absences()
-        folder = StateFolder(self.state_dir)
-        folder.claim(self.kind, str(self._place) if self.location else "")
+        folder = self._claimed()
         if table in absent.tables:
             return _absent(schema, content_key("declared absent", table))
         connector, secret = self._connector(), folder.pseudonym_key()
-        columns = absent.columns.get(table, ())
-        before = connector.fingerprint(table)
-        key = content_key(
-            STAGING_VERSION, before, self.known_at, sorted(columns), schema, privacy.key_id(secret), self.kind
-        )
+        # Of several processes one lands the table; the others find its snapshot, and the moment it was landed.
+        with folder.turn(f"stage-{table}"):
+            return self._landed(connector, secret, schema, absent.columns.get(table, ()), now)
+
+    def _landed(
+        self, connector: Connector, secret: bytes, schema: TableSchema, columns: Collection[str], now: datetime
+    ) -> TableRef:
+        table, before = schema.name, connector.fingerprint(schema.name)
+        key = self._key(schema, columns, secret, before)
         kept = self._recall(table, key)
-        if kept is not None and _size(kept[0].location) == kept[1]:
+        if kept is not None and _is_whole(kept):
             return kept[0]
         with self.engine.connect() as connection:
             _install_pads(connection, secret)
             reference = self._land(connection, connector, schema, columns, before)
         if reference is None:
-            return _absent(schema, key, (_no_input(schema),))
+            reference = _absent(schema, key, (_no_input(schema),))
+            write_json(self._record(table, key), {"bytes": -1, "table": reference.model_dump(mode="json")})
+            return reference
         is_same = kept is not None and kept[0].version == reference.version
         reference = reference.model_copy(
             update={"key": key, "landed_at": kept[0].landed_at if is_same and kept else now}
@@ -117,6 +138,17 @@ class SourceResource(dg.ConfigurableResource):
             {"bytes": _size(reference.location), "table": reference.model_dump(mode="json")},
         )
         return reference
+
+    def _claimed(self) -> StateFolder:
+        folder = StateFolder(self.state_dir)
+        folder.claim(self.kind, str(self._place) if self.location else "")
+        return folder
+
+    def _key(self, schema: TableSchema, columns: Collection[str], secret: bytes, fingerprint: str) -> str:
+        """Content key of the snapshot of one input."""
+        return content_key(
+            STAGING_VERSION, fingerprint, self.known_at, sorted(columns), schema, privacy.key_id(secret), self.kind
+        )
 
     @property
     def _place(self) -> Path:
@@ -250,7 +282,7 @@ class SourceResource(dg.ConfigurableResource):
             reference, size = TableRef.model_validate(stored["table"]), int(stored["bytes"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        if _size(reference.location) != size:
+        if not _is_whole((reference, size)):
             shutil.rmtree(Path(reference.location).parent, ignore_errors=True)
         return reference, size
 
@@ -296,6 +328,11 @@ def _row(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[int, ...]
 def _known_until(connection: "duckdb.DuckDBPyConnection", written: WrittenTable) -> datetime | None:
     (latest,) = connection.execute(f"SELECT max({KNOWN_AT}) FROM {parquet(written.location)}").fetchone() or (None,)
     return None if latest is None else latest.replace(tzinfo=UTC)
+
+
+def _is_whole(kept: tuple[TableRef, int] | None) -> bool:
+    """Whether a snapshot that was landed is still there as it was; an absent table has nothing to lose."""
+    return kept is not None and (kept[0].is_absent or _size(kept[0].location) == kept[1])
 
 
 def _size(location: str) -> int:

@@ -1,6 +1,7 @@
 """What makes a state folder one source's world: the claim that names the source, and the key of its pseudonyms.
 
-Both are made once, by whichever process comes first. What else lies in the folder belongs to whoever writes it.
+Both are made once, by whichever process comes first; who does other work that is to be done once takes a turn. What
+else lies in the folder belongs to whoever writes it.
 """
 
 import errno
@@ -10,9 +11,13 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from e2i_pipeline.errors import ConfigurationError, StateFolderConflict, ToolUnavailable
 from e2i_pipeline.storage.references import write_json
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 KEY_VARIABLE = "E2I_PSEUDONYM_KEY"
 """Environment variable that holds the key; without it the key is made once and kept in the folder."""
@@ -72,6 +77,18 @@ class StateFolder:
                 _write_private(path, secrets.token_hex(32))
             path.chmod(0o600)
             return _checked(path.read_text(encoding="utf-8").strip(), str(path))
+
+    def turn(self, work: str) -> "FileLock":
+        """A lock for work that one process does while the others wait, to find it done then.
+
+        Args:
+            work: Name of the work, which names the lock's file.
+        """
+        from filelock import FileLock
+
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{work}.lock")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

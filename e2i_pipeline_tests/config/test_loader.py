@@ -101,3 +101,9 @@ def test_env_example_lists_every_variable_that_the_profiles_read() -> None:
 
     assert names
     assert not {name for name in names if name not in listed}
+
+
+def test_an_override_finds_a_key_whatever_its_case() -> None:
+    chosen = load_settings({"E2I__OPTUNA__SEARCH_SPACE__LOGISTIC_REGRESSION__C": "[0.1, 1.0]"})
+
+    assert chosen.optuna.search_space["logistic_regression"] == {"C": [0.1, 1.0]}

@@ -104,7 +104,7 @@ def test_landing_casts_pseudonymizes_and_counts(connection: duckdb.DuckDBPyConne
     assert plan.unknown == ("Drug_Name",)
     assert defects == [
         "patient_id: blank identifier: 1 of 3, corrected: set to null",
-        "event_date: not a DATE between 1700 and 2199: 1 of 3, corrected: set to null",
+        "event_date: not a DATE (YYYY-MM-DD) between 1700 and 2199: 1 of 3, corrected: set to null",
         "cost: not a finite DOUBLE: 1 of 3, corrected: set to null",
         "Drug_Name: not a column of the data dictionary (is drug_name meant?): 3 of 3, left out",
         "created_at: no known-at time: 1 of 3, corrected: event_date plus 2 days",

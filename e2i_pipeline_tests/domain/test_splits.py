@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from e2i_pipeline.contracts.references import SplitCuts
-from e2i_pipeline.domain.splits import NO_HOLDOUT, assign, compute_cuts, label_overlap
+from e2i_pipeline.domain.splits import NO_HOLDOUT, adopt, assign, compute_cuts, label_overlap
 from e2i_pipeline.errors import CohortTooSmall
 
 SHARES = (0.60, 0.20, 0.15, 0.05)
@@ -143,3 +143,12 @@ def test_half_a_million_journeys_of_repeated_patients() -> None:
     for earlier, later in (("train", "validation"), ("validation", "test"), ("test", "holdout")):
         assert index_dates[split == earlier].max() < index_dates[split == later].min()
         assert not set(patients[split == earlier]) & set(patients[split == later])
+
+
+def test_adopted_splits_are_those_of_the_source_where_the_outcome_is_mature() -> None:
+    incoming = np.array(["train", "test", "holdout", "elsewhere", None, "train"], dtype=object)
+    is_mature = np.array([True, True, True, True, True, False])
+
+    assert adopt(incoming, is_mature).tolist() == [
+        "train", "test", "holdout", "unassigned", "unassigned", "unassigned",
+    ]  # fmt: skip

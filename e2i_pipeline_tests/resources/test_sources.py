@@ -146,7 +146,7 @@ def test_files_land_cast_known_and_counted(files: Make, tmp_path: Path) -> None:
     assert landed[two, None]["known_at"] is None
     assert reference.known_until == may.replace(tzinfo=UTC)
     assert {(d.defect, d.rows, d.of_rows) for d in reference.defects} == {
-        ("journey_start_date: not a DATE between 1700 and 2199", 1, 3),
+        ("journey_start_date: not a DATE (YYYY-MM-DD) between 1700 and 2199", 1, 3),
         ("age_at_diagnosis: not an INTEGER", 1, 3),
         ("neither ingestion_timestamp nor journey_start_date: known at no time", 1, 3),
     }

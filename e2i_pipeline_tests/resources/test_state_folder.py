@@ -1,8 +1,7 @@
 """The claim and the key of a state folder: made once, whoever comes first, and refused to anybody else."""
 
+import multiprocessing
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -60,15 +59,10 @@ def test_a_short_key_is_refused_and_not_repeated(tmp_path: Path) -> None:
         StateFolder(tmp_path).pseudonym_key({})
 
 
+def make_key(root: Path) -> bytes:
+    return StateFolder(root).pseudonym_key({})
+
+
 def test_processes_that_start_together_have_one_key(tmp_path: Path) -> None:
-    code = (
-        "import sys; from e2i_pipeline.resources.state_folder import StateFolder; "
-        "print(StateFolder(sys.argv[1]).pseudonym_key({}).hex())"
-    )
-    started = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)  # noqa: S603
-        for _ in range(3)
-    ]
-    keys = [process.communicate(timeout=120)[0].strip() for process in started]
-    assert len(set(keys)) == 1
-    assert len(keys[0]) == 128
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert len(set(pool.map(make_key, [tmp_path] * 4))) == 1

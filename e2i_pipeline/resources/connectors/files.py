@@ -5,6 +5,7 @@ the delimiter, from the header line. No message repeats what stands in a row.
 """
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 _ENDINGS = {"auto": (".csv", ".parquet"), "csv": (".csv",), "parquet": (".parquet",)}
 _DELIMITERS = ",;\t|"
 _NO_MARKER = "\x1ae2i"  # DuckDB wants at least one null marker; this text stands in no file
+_MEND = "Mend the line; or copy the file again, if it was cut short there."
+_BEGINNINGS = {
+    b"\xff\xfe": "it begins like UTF-16. Convert the file: iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "it begins like UTF-16. Convert the file: iconv -f UTF-16 -t UTF-8",
+    b"PK\x03\x04": "it is a ZIP archive or an Excel workbook under that name. Export it as CSV, or unpack it",
+    b"\x1f\x8b": "it is a gzip archive under that name. Unpack it",
+    b"PAR1": "it is a Parquet file under that name. Name it .parquet",
+}
+"""What a file begins with that is no CSV in UTF-8, and what to do about it."""
+
 _LISTED = 20  # names of present files in a message
 
 
@@ -73,8 +84,15 @@ class FilesConnector:
         return _parquet_sql(connection, files, self._null_markers)
 
     def defects(self, connection: "duckdb.DuckDBPyConnection", table: str) -> tuple[DefectCount, ...]:
-        """None of its own: values that do not fit and unknown columns are counted in landing, for all kinds."""
-        return ()
+        """Files that may have been cut short in their last value, which nothing else would show.
+
+        Values that do not fit and unknown columns are counted in landing, for all kinds.
+        """
+        files = [file for file in self._files(table) if file.suffix.lower() == ".csv"]
+        cut = sum(_ends_within_a_line(file) for file in files)
+        what = "a CSV file whose last line has no line break: see that it is complete"
+        counted = DefectCount(table=table, defect=what, rows=cut, of_rows=len(files), treatment="kept")
+        return (counted,) if cut else ()
 
     def explain(self, table: str, error: Exception) -> str:
         """What is wrong with the table's files, from an error of the engine, without any value of a row."""
@@ -88,9 +106,9 @@ class FilesConnector:
         if "unicode" in text or "utf-8" in text:
             return _not_utf8(f"{where}{at}")
         if width:
-            return f"{where}{at}: {width[2]} values where the header names {width[1]} columns. Mend the line."
+            return f"{where}{at}: {width[2]} values where the header names {width[1]} columns. {_MEND}"
         if "unterminated quote" in text:
-            return f"{where}{at}: a quote is opened and never closed. Mend the line."
+            return f"{where}{at}: a quote is opened and never closed. {_MEND}"
         return f"{where}{at}: the engine could not read it ({type(error).__name__}). Write the file again."
 
     def _files(self, table: str) -> list[Path]:
@@ -164,7 +182,7 @@ def _header(file: Path) -> tuple[str, tuple[str, ...]]:
             text.seek(0)
             names = next(csv.reader(text, delimiter=delimiter, strict=True), [])
     except UnicodeDecodeError:
-        raise SourceError(_not_utf8(str(file))) from None
+        raise SourceError(_not_csv(file)) from None
     except (OSError, csv.Error) as err:
         raise SourceError(f"{file}: its header cannot be read ({type(err).__name__}). Write the file again.") from None
     names = [name or f"unnamed_{position}" for position, name in enumerate(map(str.strip, names), 1)]
@@ -178,6 +196,19 @@ def _header(file: Path) -> tuple[str, tuple[str, ...]]:
             "or add a line of column names, if there is none."
         )
     return delimiter, tuple(names)
+
+
+def _not_csv(file: Path) -> str:
+    with file.open("rb") as opened:
+        first = opened.read(4)
+    found = next((what for begin, what in _BEGINNINGS.items() if first.startswith(begin)), "")
+    return f"{file}: {found}." if found else _not_utf8(str(file))
+
+
+def _ends_within_a_line(file: Path) -> bool:
+    with file.open("rb") as opened:
+        opened.seek(-1, os.SEEK_END)  # it has a header at least
+        return opened.read() not in (b"\n", b"\r")
 
 
 def _not_utf8(where: str) -> str:

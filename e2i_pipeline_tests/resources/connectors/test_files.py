@@ -155,7 +155,10 @@ def test_truncated_parquet_is_named_with_its_size(tmp_path: Path, size: int) -> 
         ("hcp_id,channel,HCP_ID\n", r"names a column more than once \(columns 1, 3\)"),
         ('"hcp_id,channel\n', "its header cannot be read"),
         ("hcp_id,caf\u00e9\n".encode("latin-1"), "not UTF-8, the encoding expected"),
-        ("hcp_id,channel\n".encode("utf-16"), "not UTF-8, the encoding expected"),
+        ("hcp_id,channel\n".encode("utf-16"), "it begins like UTF-16. Convert the file: iconv -f UTF-16 -t UTF-8"),
+        (b"PK\x03\x04\xff\xfe\xfd", "it is a ZIP archive or an Excel workbook under that name. Export it as CSV"),
+        (b"\x1f\x8b\x08\xff", "it is a gzip archive under that name"),
+        (b"PAR1\x15\x04\xff", "it is a Parquet file under that name"),
     ],
 )
 def test_a_header_that_cannot_be_read_is_named(tmp_path: Path, content: str | bytes, message: str) -> None:
@@ -167,8 +170,8 @@ def test_a_header_that_cannot_be_read_is_named(tmp_path: Path, content: str | by
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (b"SECRET,SECRET,SECRET\n", ", line 3: 3 values where the header names 2 columns. Mend the line."),
-        (b'"SECRET,H1\n', ", line 3: a quote is opened and never closed. Mend the line."),
+        (b"SECRET,SECRET,SECRET\n", ", line 3: 3 values where the header names 2 columns. Mend the line; or copy"),
+        (b'"SECRET,H1\n', ", line 3: a quote is opened and never closed. Mend the line; or copy"),
         (b"SECRET\xe9SECRET,H1\n", ", line 3: not UTF-8, the encoding expected."),
     ],
 )
@@ -179,6 +182,15 @@ def test_an_unreadable_line_is_named_and_not_repeated(tmp_path: Path, row: bytes
     said = failure(FilesConnector(tmp_path))
     assert said.startswith(f"{tmp_path / 'engagement_events' / 'bad.csv'}{message}")
     assert "SECRET" not in said
+
+
+def test_a_file_that_ends_within_a_line_is_counted(tmp_path: Path) -> None:
+    drop(tmp_path, engagement_events__good__csv=TOUCHES, engagement_events__bad__csv=TOUCHES.rstrip("\n"))
+    with duckdb.connect() as connection:
+        [defect] = FilesConnector(tmp_path).defects(connection, "engagement_events")
+
+    assert (defect.rows, defect.of_rows, defect.treatment) == (1, 2, "kept")
+    assert "see that it is complete" in defect.defect
 
 
 def test_the_fingerprint_follows_the_files_and_the_settings(tmp_path: Path) -> None:
