@@ -111,6 +111,12 @@ class Database:
                 "reachable (E2I_METADATA_URL), then run the step again."
             ) from err
         except (exc.SQLAlchemyError, ValueError, TypeError) as err:
+            if type(err) is exc.DatabaseError:  # of SQLite, which has no class of its own for it
+                raise ToolRejected(
+                    f"The metadata database {self.url} is damaged, or no database at all: {_first_line(err.orig)}. "
+                    "Restore it from a copy; or move it away to begin anew, without the verdicts, records and ledger "
+                    "that it held."
+                ) from err
             raise ToolRejected(
                 f"The metadata database {self.url} cannot {action} this: {type(err).__name__}, "
                 f"{_first_line(getattr(err, 'orig', None) or err)}."

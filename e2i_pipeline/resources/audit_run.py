@@ -4,11 +4,14 @@ The result is redacted before anything is stored or rendered. What to run belong
 the results in `audit_results.py`.
 """
 
+import importlib
 import logging
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from e2i_pipeline.errors import ToolRejected
@@ -33,6 +36,7 @@ RESULT_FORMAT = {
 DATA_DOCS_HISTORY = 200
 """Audits that the data docs' index lists, newest first; older pages stay where they are."""
 
+_VIEWS = "e2i_pipeline.resources.data_docs_views"
 _LOG = logging.getLogger(__name__)
 _ONE_AT_A_TIME = threading.Lock()
 """GX keeps the current context in a global of the process."""
@@ -70,6 +74,24 @@ def run_suite(
         return results_by_name(result), _rendered(context, key, result, asset, data_docs)
 
 
+def great_expectations() -> ModuleType:
+    """The module, imported (9 s) when it is first asked for, in any process and without a word to its makers.
+
+    It imports pyspark where that is installed, and pyspark 4.3 ends a process whose main module has no file: it takes
+    it for a run of its doctests. The processes that Dagster starts for runs from the UI and from schedules are such.
+    """
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    main = sys.modules["__main__"]
+    has_file = hasattr(main, "__file__")
+    if not has_file:
+        main.__file__ = __file__
+    try:
+        return importlib.import_module("great_expectations")
+    finally:
+        if not has_file:
+            del main.__file__
+
+
 def comparable(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Widens numbers to 64 bits and marks times as UTC, in place.
 
@@ -99,8 +121,7 @@ def _run_checkpoint(
     version: str,
     parameters: Mapping[str, Any],
 ) -> "tuple[AbstractDataContext, ValidationResultIdentifier, ExpectationSuiteValidationResult]":
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
+    gx = great_expectations()
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types import base
 
@@ -209,13 +230,14 @@ def _render(context: Any, key: Any, result: Any, folder: Path) -> str:
 
 
 def _site(folder: Path) -> dict[str, Any]:
-    section = {"class_name": "DefaultSiteSectionBuilder"}
+    section = {"class_name": "DefaultSiteSectionBuilder", "view": {"module_name": _VIEWS, "class_name": "PageView"}}
     return {
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,
         "store_backend": _files(folder),
         "site_index_builder": {
             "class_name": "DefaultSiteIndexBuilder",
+            "view": {"module_name": _VIEWS, "class_name": "IndexView"},
             "validation_results_limit": DATA_DOCS_HISTORY,
         },
         "site_section_builders": {

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,8 @@ from e2i_pipeline.domain.algorithms import load_model
 from e2i_pipeline.domain.attribution import LINEAR, reference_point
 from e2i_pipeline.errors import ToolRejected, ToolUnavailable
 from e2i_pipeline.serving import build, client
-from e2i_pipeline.serving.local_server import clean_environment, serving, tail
-from e2i_pipeline.serving.packaging import code_hash, lay_out
+from e2i_pipeline.serving.local_server import clean_environment, read_deployment, serving, tail
+from e2i_pipeline.serving.packaging import code_hash, lay_out, requirements
 from e2i_pipeline.serving.schema import Prediction, row_model, rows_per_request
 from e2i_pipeline.serving.scoring import frame_of, rows_of
 from e2i_pipeline.serving.settings import ServingSettings
@@ -131,6 +132,24 @@ class BentoResource(dg.ConfigurableResource):
         has_bento = (self._in_store("bentos", tag) / "bento.yaml").is_file()
         return has_bento and (self._in_store("models", tag) / "model.yaml").is_file()
 
+    def built_at(self, tag: str) -> datetime:
+        """When the store's Bento of this tag was built, or put there (UTC).
+
+        Raises:
+            ToolRejected: The store has no such Bento.
+        """
+        try:
+            seconds = (self._in_store("bentos", tag) / "bento.yaml").stat().st_mtime
+        except OSError:
+            raise ToolRejected(f"The store {self.home} has no Bento {tag}. Materialize `bento` again.") from None
+        return datetime.fromtimestamp(seconds, UTC)
+
+    @property
+    def packaging(self) -> str:
+        """What decides how a model is packaged, beside the model and its rows, for a content key."""
+        settings = (self.service, self.timeout, self.max_batch_size, self.max_latency_ms)
+        return content_key(settings, requirements())
+
     @contextmanager
     def serve(self, tag: str, port: int = 0) -> Iterator[str]:
         """Serves a Bento for as long as the block runs, on this machine only; see `serving.local_server.serving`."""
@@ -199,7 +218,7 @@ class BentoResource(dg.ConfigurableResource):
                 f"{ref.tag} is not in the store {self.home}: nothing was changed. Materialize `bento` again."
             )
         before = self._deployment_file(ref.brand)
-        current = json.loads(before.read_text(encoding="utf-8")) if before.is_file() else None
+        current = _deployed(before)
         wanted = {
             "brand": ref.brand,
             "bento_tag": ref.tag,
@@ -217,7 +236,7 @@ class BentoResource(dg.ConfigurableResource):
     def current_deployment(self, brand: str) -> DeploymentRef:
         """What is deployed for a brand: `bento_tag` is None, and the status `pending`, where nothing is yet."""
         path = self._deployment_file(brand)
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        found = _deployed(path) or {}
         return DeploymentRef(
             key=content_key(brand, found.get("bento_tag"), found.get("endpoint")),
             brand=brand,
@@ -323,6 +342,10 @@ def _read_golden(path: Path) -> GoldenRequest:
         raise ToolRejected(
             f"The golden request {path} cannot be read ({type(err).__name__}). Materialize `bento` to write it again."
         ) from err
+
+
+def _deployed(path: Path) -> dict[str, Any] | None:
+    return read_deployment(path) if path.is_file() else None
 
 
 def _largest_difference(tag: str, expected: Sequence[float], found: Sequence[float]) -> float:

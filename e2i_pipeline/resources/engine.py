@@ -6,8 +6,6 @@ none. What a query says belongs to its caller.
 
 import hashlib
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 
 from e2i_pipeline.contracts.references import ColumnInfo
+from e2i_pipeline.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,6 +61,10 @@ class EngineResource(dg.ConfigurableResource):
         try:
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
+        except RuntimeError as err:
+            if str(err) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+                raise KeyboardInterrupt from err
+            raise
         finally:
             connection.close()
 
@@ -89,9 +92,7 @@ class EngineResource(dg.ConfigurableResource):
             Where the table is, its version, rows and columns. Writing the same content twice gives the same answer.
         """
         folder = Path(folder)
-        scratch = folder / f".writing-{uuid.uuid4().hex}"
-        scratch.mkdir(parents=True)
-        try:
+        with scratch_folder(folder) as scratch:
             path = scratch / file_name
             described = connection.execute(f"DESCRIBE {query}").fetchall()
             rest = [name for name, *_ in described if name not in order_by]
@@ -104,8 +105,6 @@ class EngineResource(dg.ConfigurableResource):
             target = folder / version[:32]
             if not (target / file_name).is_file():
                 _publish(scratch, target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
         columns = tuple(ColumnInfo(name=name, dtype=dtype) for name, dtype, *_ in described)
         return WrittenTable(str(target / file_name), version, rows[0] if rows else 0, columns)
 

@@ -6,6 +6,7 @@ training.
 """
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources import feast_online, feast_reads
 from e2i_pipeline.resources.engine import EngineResource, parquet
 from e2i_pipeline.resources.feast_repository import FeastRepository, feast_errors
+from e2i_pipeline.resources.sqlite_glance import first_row, sqlite_file
 from e2i_pipeline.storage.references import write_json
 
 if TYPE_CHECKING:
@@ -118,15 +120,19 @@ class FeastResource(dg.ConfigurableResource):
         return self._repository().digest()
 
     def is_applied(self, registry: FeatureRegistryRef) -> bool:
-        """Whether the definitions last applied from this state folder are those of `registry`.
+        """Whether the definitions last applied from this state folder are those of `registry`, and it holds them.
 
-        Feast is not asked, so it costs nothing: `training_frame` holds the registry itself against them.
+        Feast is not imported: a registry in an SQLite file is looked into; another one is held against the definitions
+        by `training_frame`.
         """
-        path = Path(registry.definitions)
-        is_there = (
-            not self.registry.startswith("sqlite:///") or Path(self.registry.removeprefix("sqlite:///")).is_file()
-        )
-        return is_there and path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("key") == registry.key
+        if self._read_definitions().get("key") != registry.key:
+            return False
+        file = sqlite_file(self.registry)
+        return file is None or _holds(file, registry)
+
+    def has_view(self, table: FeatureTableRef) -> bool:
+        """Whether a feature table and its plan are still there."""
+        return table.is_absent or (Path(table.location).is_file() and self._plan_path(table).is_file())
 
     def apply(self, tables: Mapping[str, FeatureTableRef]) -> FeatureRegistryRef:
         """Applies the Feast repository over the present feature tables; does nothing where that is the state already.
@@ -274,7 +280,7 @@ class FeastResource(dg.ConfigurableResource):
         """Whether the online store was last filled as `online` says, and is there; Feast is not asked."""
         if not self._online_store.exists() or not self._materialized.is_file():
             return False
-        last = json.loads(self._materialized.read_text(encoding="utf-8"))
+        last = feast_online.last_fill(self._materialized)
         return content_key(last["key"], last["until"]) == online.key
 
     @property
@@ -336,8 +342,8 @@ class FeastResource(dg.ConfigurableResource):
 
     def _read_definitions(self) -> dict[str, Any]:
         try:
-            return json.loads(self._definitions.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            return dict(json.loads(self._definitions.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):  # an unreadable one is written anew, like a missing one
             return {}
 
     def _is_applied(self, store: "FeatureStore", definitions: Mapping[str, Any]) -> bool:
@@ -351,6 +357,16 @@ class FeastResource(dg.ConfigurableResource):
 
 _REGISTRY_REMEDY = "Check FEAST_REGISTRY_PATH and the feature repository, then materialize feature_registry again."
 _ONLINE_REMEDY = "Check the online store in the Feast configuration, then materialize online_features again."
+
+
+def _holds(file: Path, registry: FeatureRegistryRef) -> bool:
+    """Whether a registry's file has the feature service with the key of `registry` among its tags (Feast 0.67)."""
+    query = "SELECT feature_service_proto FROM feature_services WHERE project_id = ? AND feature_service_name = ?"
+    try:
+        row = first_row(file, query, (registry.project, registry.service))
+    except sqlite3.Error:
+        return False  # applying again is safe, and says what is wrong
+    return row is not None and registry.key.encode() in row[0]
 
 
 def _view_definition(plan: ViewPlan, ref: FeatureTableRef) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.references import FeatureRegistryRef, FeatureTableRef, OnlineFeaturesRef
+from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.engine import EngineResource, literal, parquet, quoted
 from e2i_pipeline.storage.references import write_json
 
@@ -42,7 +43,7 @@ def fill(
         Rows written per view.
     """
     until = until.replace(tzinfo=UTC) if until.tzinfo is None else until.astimezone(UTC)
-    last: dict[str, Any] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    last = last_fill(record) if record.is_file() else {}
     rows: dict[str, int] = {}
     begin = time.perf_counter()
     for view, table in registry.tables.items():
@@ -60,6 +61,23 @@ def fill(
         rows=rows,
         rows_per_second=sum(rows.values()) / seconds if any(rows.values()) else 0.0,
     )
+
+
+def last_fill(record: Path) -> dict[str, Any]:
+    """What the record says of the last time the online store was filled.
+
+    Raises:
+        ToolRejected: It cannot be read, so that nothing is known about the store.
+    """
+    try:
+        last = dict(json.loads(record.read_text(encoding="utf-8")))
+        datetime.fromisoformat(last["until"])
+        return {"key": last["key"], "until": last["until"], "tables": dict(last["tables"])}
+    except (ValueError, KeyError, TypeError) as err:
+        raise ToolRejected(
+            f"{record} should say what the online store was filled with, and cannot be read ({type(err).__name__}). "
+            "Delete it together with the online store, and materialize online_features again: both are made anew."
+        ) from err
 
 
 def _changed(table: FeatureTableRef, key: str, until: datetime, last: dict[str, Any]) -> str:

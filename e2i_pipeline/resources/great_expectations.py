@@ -18,9 +18,6 @@ from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport,
 from e2i_pipeline.contracts.references import TableRef
 from e2i_pipeline.domain import quality
 from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
-from e2i_pipeline.resources.audit_plans import Step, batch_query, plan
-from e2i_pipeline.resources.audit_results import outcome_of
-from e2i_pipeline.resources.audit_run import comparable, run_suite
 from e2i_pipeline.resources.engine import EngineResource
 from e2i_pipeline.resources.suites import (
     EXISTS,
@@ -34,6 +31,8 @@ from e2i_pipeline.resources.suites import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from e2i_pipeline.resources.audit_plans import Step
 
 DEFAULT_SUITE = "e2i_default_suite"
 DECISION_RULE = 1
@@ -150,6 +149,8 @@ class GreatExpectationsResource(dg.ConfigurableResource):
             ToolUnavailable: The table could not be read.
             ToolRejected: The suite's own SQL, or Great Expectations itself, refused to run.
         """
+        from e2i_pipeline.resources.audit_plans import batch_query, plan
+
         started = time.perf_counter()
         chosen, known = self._read(suite, additional), dict(references or {})
         resolved = quality.suite_parameters(parameters)
@@ -216,6 +217,8 @@ class GreatExpectationsResource(dg.ConfigurableResource):
         """Reads the batch, in the column types that GX compares without a loop over the rows."""
         import duckdb
 
+        from e2i_pipeline.resources.audit_run import comparable
+
         try:
             with self.engine.connect() as connection:
                 frame = connection.execute(query).df()
@@ -235,12 +238,15 @@ class GreatExpectationsResource(dg.ConfigurableResource):
     def _run(
         self,
         suite: Suite,
-        steps: Sequence[Step],
+        steps: "Sequence[Step]",
         batch: "pd.DataFrame | None",
         table: TableRef,
         parameters: Mapping[str, Any],
         split: str,
     ) -> tuple[tuple[ExpectationOutcome, ...], str]:
+        from e2i_pipeline.resources.audit_results import outcome_of
+        from e2i_pipeline.resources.audit_run import run_suite
+
         severities = [step.expectation.severity_under(self.critical_expectations) for step in steps]
         pairs = [(step, severity) for step, severity in zip(steps, severities, strict=True) if not step.status]
         results, data_docs = {}, ""
@@ -254,7 +260,7 @@ class GreatExpectationsResource(dg.ConfigurableResource):
         return tuple(outcomes), data_docs
 
 
-def _without_rows(step: Step) -> Step:
+def _without_rows(step: "Step") -> "Step":
     """An empty batch has a number of rows and has columns; all that is said of its rows is neither true nor false."""
     if step.status or step.type == EXISTS or step.type.startswith("expect_table_"):
         return step

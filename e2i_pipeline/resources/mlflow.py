@@ -5,10 +5,17 @@ reached and fails), `mlflow_runs`, `mlflow_records`, `mlflow_models`, `mlflow_re
 method is first called.
 """
 
+import logging
+
+import dagster as dg
+
+from e2i_pipeline.errors import E2IError
 from e2i_pipeline.resources.mlflow_models import MlflowModels
 from e2i_pipeline.resources.mlflow_records import MlflowRecords
 from e2i_pipeline.resources.mlflow_registry import MlflowRegistry
 from e2i_pipeline.resources.mlflow_runs import MlflowRuns
+
+_log = logging.getLogger(__name__)
 
 
 class MlflowResource(MlflowRuns, MlflowRecords, MlflowModels, MlflowRegistry):
@@ -17,3 +24,10 @@ class MlflowResource(MlflowRuns, MlflowRecords, MlflowModels, MlflowRegistry):
     It keeps the contract of dagster-mlflow: the tag `dagster_run_id` names the Dagster run that created the training's
     run, so that an asset which uses dagster-mlflow in that Dagster run and experiment meets the same MLflow run.
     """
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Ends what a killed process left RUNNING; where MLflow does not answer, the next run does it."""
+        try:
+            self.end_abandoned_runs()
+        except E2IError as err:
+            _log.warning("a training that was killed is still RUNNING in MLflow: %s", err)

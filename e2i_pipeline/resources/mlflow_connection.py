@@ -20,6 +20,7 @@ import dagster as dg
 from filelock import FileLock
 
 from e2i_pipeline.errors import E2IError, ToolRejected, ToolUnavailable
+from e2i_pipeline.storage.scratch import scratch_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,6 +129,8 @@ class MlflowConnection(dg.ConfigurableResource):
                 _probe_database(uri)
             _silence_deprecation()
             with self._locked("store"):  # creates MLflow's tables where they are missing: one process at a time
+                if file := _missing_file(uri):
+                    _create_store(file)
                 MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
             _opened.add(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -180,6 +183,29 @@ def _probe_database(uri: str) -> None:
 
     options = {"connect_timeout": CONNECT_TIMEOUT} if uri.startswith(("postgresql", "mysql")) else {}
     sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool, connect_args=options).connect().close()
+
+
+def _missing_file(uri: str) -> Path | None:
+    """The file of an SQLite store that is not there yet."""
+    import sqlalchemy
+
+    name = sqlalchemy.make_url(uri).database if uri.startswith("sqlite") else None
+    file = Path(name) if name and name != ":memory:" else None
+    return file if file and not file.exists() else None
+
+
+def _create_store(file: Path) -> None:
+    """Makes an SQLite store beside its place and moves it there.
+
+    MLflow makes its tables by dozens of migrations, none of them in a transaction: a process killed among them leaves a
+    file that no later one can open (`table _alembic_tmp_... already exists`, seen with MLflow 3.17).
+    """
+    from mlflow import MlflowClient
+
+    with scratch_file(file) as scratch:
+        uri = f"sqlite:///{scratch}"
+        MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+        scratch.replace(file)
 
 
 def _kind_of(err: Exception) -> type[E2IError] | None:

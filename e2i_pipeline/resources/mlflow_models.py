@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from e2i_pipeline.contracts.references import ModelVersion
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.mlflow_connection import MlflowConnection
+from e2i_pipeline.resources.mlflow_glance import Glance, has_files
 from e2i_pipeline.resources.mlflow_records import read_files, write_files
 
 if TYPE_CHECKING:
@@ -92,6 +93,18 @@ class MlflowModels(MlflowConnection):
             _attach(client, run_id, model)
             return model.model_uri
 
+    def has_model(self, uri: str) -> bool:
+        """Whether a logged model (`models:/m-...`) is still there, finished and with its files.
+
+        An SQLite store is only looked into, without importing MLflow.
+        """
+        model_id = uri.removeprefix("models:/")
+        if seen := Glance(self.tracking_uri).model(model_id):
+            return seen.value is not None and has_files(seen.value)
+        with self._client(f"look for {uri}") as client:
+            found = _logged_model(client, model_id)
+            return found is not None and found.status == "READY" and has_files(found.artifact_location)
+
     def model_files(self, model: str | ModelVersion) -> dict[str, bytes]:
         """The files of a logged model or a registered version, as `domain.algorithms.load_model` takes them.
 
@@ -147,11 +160,22 @@ def _content(files: Mapping[str, bytes]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def _logged_model(client: "MlflowClient", model_id: str) -> "LoggedModel | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_logged_model(model_id)
+    except MlflowException as err:
+        if err.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
 def _find_model(client: "MlflowClient", run: "Run") -> "LoggedModel | None":
-    """The run's finished model; what a killed process left unfinished is deleted on the way."""
+    """The run's finished model; one that a killed process left unfinished, or that lost its files, is deleted."""
     query = f"source_run_id = '{run.info.run_id}' AND name = '{MODEL_NAME}'"
     for model in client.search_logged_models([run.info.experiment_id], query):
-        if model.status == "READY":
+        if model.status == "READY" and has_files(model.artifact_location):
             return model
         client.delete_logged_model(model.model_id)
     return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from e2i_pipeline.contracts.references import ModelVersion
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.mlflow_connection import MlflowConnection
+from e2i_pipeline.resources.mlflow_glance import Glance
 from e2i_pipeline.resources.mlflow_models import model_location
 from e2i_pipeline.resources.mlflow_runs import TRAINING_KEY
 
@@ -55,6 +56,9 @@ class MlflowRegistry(MlflowConnection):
     ) -> ModelVersion:
         """Registers a training's model as a version in `development`, or finds the version it has.
 
+        A version counts as the training's while it is of this run and this model: where somebody deleted those, and
+        they were made again, a new version is made of the new ones.
+
         Args:
             brand: The brand.
             model_type: `conversion`, `regression` or `effect`.
@@ -71,18 +75,19 @@ class MlflowRegistry(MlflowConnection):
         labels = {**self.default_tags, **(tags or {}), "brand": brand, TRAINING_KEY: training_key, STAGE: DEVELOPMENT}
         with self._client(f"register {model_uri} as {name}") as client, self._locked("registry"):
             _ensure_name(client, name)
-            found = _first_version(client, name, training_key)
+            # a `models:/` source is resolved by MLflow's global tracking URI, whichever client asks (3.17)
+            source = model_location(client, model_uri)
+            found = _first_version(client, name, training_key, run_id, source)
             if found is None:
                 made = client.create_model_version(
                     name,
-                    # a `models:/` source is resolved by MLflow's global tracking URI, whichever client asks (3.17)
-                    model_location(client, model_uri),
+                    source,
                     run_id,
                     tags=labels,
                     description=description or None,
                     model_id=model_uri.removeprefix("models:/") if model_uri.startswith("models:/m-") else None,
                 )
-                found = _first_version(client, name, training_key) or made
+                found = _first_version(client, name, training_key, run_id, source) or made
                 if found.version != made.version:  # another machine was first
                     client.delete_model_version(name, made.version)
             return _reference(found)
@@ -134,6 +139,16 @@ class MlflowRegistry(MlflowConnection):
                     return _reference(max(held, key=lambda v: int(v.version)))
             return None
 
+    def holder(self, name: str, stage: str) -> str | None:
+        """Number of the version that holds a stage of `ALIASES`; None where none does.
+
+        An SQLite store is only looked into, without importing MLflow.
+        """
+        if seen := Glance(self.tracking_uri).holder(name, stage):
+            return seen.value
+        held = self.get_latest_model_version(name, (stage,))
+        return held.version if held else None
+
     def search_models(self, pattern: str = "e2i-%", stages: Iterable[str] = ()) -> list[ModelVersion]:
         """Versions whose registered name is like an SQL pattern, ordered by name and version.
 
@@ -147,7 +162,12 @@ class MlflowRegistry(MlflowConnection):
         return sorted((v for v in found if not wanted or v.stage in wanted), key=lambda v: (v.name, int(v.version)))
 
     def has_version(self, version: ModelVersion) -> bool:
-        """Whether the registry has this very version: name, number and training."""
+        """Whether the registry has this very version: name, number and training.
+
+        An SQLite store is only looked into, without importing MLflow.
+        """
+        if seen := Glance(self.tracking_uri).version(version.name, version.version, TRAINING_KEY, version.key):
+            return seen.value is not None
         with self._client(f"look for {version.name} version {version.version}") as client:
             query = f"name = '{_plain(version.name)}'"
             return any(
@@ -175,8 +195,14 @@ def _versions(client: "MlflowClient", query: str) -> list["MlflowVersion"]:
     return found
 
 
-def _first_version(client: "MlflowClient", name: str, training_key: str) -> "MlflowVersion | None":
-    same = [v for v in _versions(client, f"name = '{name}'") if v.tags.get(TRAINING_KEY) == training_key]
+def _first_version(
+    client: "MlflowClient", name: str, training_key: str, run_id: str, source: str
+) -> "MlflowVersion | None":
+    same = [
+        version
+        for version in _versions(client, f"name = '{name}'")
+        if (version.tags.get(TRAINING_KEY), version.run_id, version.source) == (training_key, run_id, source)
+    ]
     return min(same, key=lambda v: int(v.version), default=None)
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from e2i_pipeline.errors import E2IError, ToolRejected
 from e2i_pipeline.resources.mlflow_connection import MlflowConnection
+from e2i_pipeline.resources.mlflow_glance import Glance
 from e2i_pipeline.resources.mlflow_records import LONGEST_TAG, refuse_long
+from e2i_pipeline.storage.leases import Leases
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,7 +65,12 @@ class MlflowRuns(MlflowConnection):
             return experiment.experiment_id
 
     def find_run(self, training_key: str) -> str | None:
-        """The id of the training's run, whatever its status; None where it has none."""
+        """The id of the training's run, whatever its status; None where it has none.
+
+        An SQLite store is only looked into, without importing MLflow.
+        """
+        if seen := Glance(self.tracking_uri).run(TRAINING_KEY, training_key, self.experiment_prefix):
+            return seen.value
         with self._client(f"look for the run of training {training_key}") as client:
             run = self._oldest_run(client, training_key)
             return run.info.run_id if run else None
@@ -111,15 +118,39 @@ class MlflowRuns(MlflowConnection):
     ) -> Iterator[RunHandle]:
         """The training's run, open inside the block and ended after it: FINISHED, FAILED, or KILLED by an interrupt.
 
-        The arguments are those of `open_run`.
+        A lease says so for as long; see `end_abandoned_runs`. The arguments are those of `open_run`.
         """
+        leases = self._leases()
+        leases.take(training_key)
         handle = self.open_run(training_key, brand, experiment, run_name, tags)
         try:
             yield handle
         except BaseException as err:
-            self._end_after(err, handle.run_id)
+            if self._end_after(err, handle.run_id):
+                leases.release(training_key)
             raise
         self.finish_run(handle.run_id)
+        leases.release(training_key)
+
+    def end_abandoned_runs(self) -> None:
+        """Ends as KILLED the runs that a process of this machine had open when it was killed.
+
+        The same training resumes its run, but after a change of the configuration it would be another training, and the
+        run would stay RUNNING for ever. Nothing is asked of MLflow where no process was killed.
+
+        Raises:
+            ToolUnavailable: MLflow did not answer; the runs will be found again.
+            ToolRejected: MLflow refused.
+        """
+        leases = self._leases()
+        for training_key in leases.abandoned():
+            with self._client(f"end the run of training {training_key}") as client, self._locked("runs"):
+                run = self._oldest_run(client, training_key)
+                if run and run.info.status == "RUNNING" and not leases.is_held(training_key):
+                    client.set_terminated(run.info.run_id, status="KILLED")
+
+    def _leases(self) -> Leases:
+        return Leases(Path(self.lock_dir) / "mlflow-trainings")
 
     def _new_experiment(self, client: "MlflowClient", name: str, tags: Mapping[str, str]) -> "Experiment":
         from mlflow.exceptions import MlflowException
@@ -146,15 +177,20 @@ class MlflowRuns(MlflowConnection):
         runs = client.search_runs(experiments, query) if experiments else []
         return min(runs, key=_age, default=None)
 
-    def _end_after(self, err: BaseException, run_id: str) -> None:
+    def _end_after(self, err: BaseException, run_id: str) -> bool:
         """Ends the run of a block that raised; what it raised counts for more than a tool that fails now."""
         status = "FAILED" if isinstance(err, Exception) else "KILLED"
         try:
             self.finish_run(run_id, status)
         except E2IError as also:
             _log.warning(
-                "run %s could not be ended as %s and stays RUNNING until it is resumed: %s", run_id, status, also
+                "run %s could not be ended as %s and stays RUNNING until a later process ends it: %s",
+                run_id,
+                status,
+                also,
             )
+            return False
+        return True
 
 
 def _unclaimed(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str], run_name: str) -> "Run | None":

@@ -10,17 +10,17 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from e2i_pipeline.contracts.references import FeatureSpec
-from e2i_pipeline.domain.algorithms import algorithm, check_parameters
-from e2i_pipeline.domain.search_space import Choice, Range, parse_space
-from e2i_pipeline.domain.tuning import DIRECTIONS, Split, Tuning
 from e2i_pipeline.errors import ConfigurationError
-from e2i_pipeline.resources.optuna_storage import open_study
-from e2i_pipeline.resources.optuna_study import Rules, StudyOutcome, StudyRun
+
+if TYPE_CHECKING:
+    from e2i_pipeline.domain.search_space import Choice, Range
+    from e2i_pipeline.domain.tuning import Split
+    from e2i_pipeline.resources.optuna_study import StudyOutcome
 
 SAMPLERS = ("TPESampler", "RandomSampler")
 PRUNERS = ("MedianPruner", "HyperbandPruner", "NopPruner")
@@ -55,8 +55,8 @@ class OptunaResource(dg.ConfigurableResource):
         study_name: str,
         algorithms: Sequence[str],
         search_space: Mapping[str, Mapping[str, Any]],
-        train: Split,
-        validation: Split,
+        train: "Split",
+        validation: "Split",
         features: Sequence[FeatureSpec],
         *,
         metric: str,
@@ -65,7 +65,7 @@ class OptunaResource(dg.ConfigurableResource):
         early_stopping_rounds: int,
         attributes: Mapping[str, Any] | None = None,
         on_trial: Callable[[dict[str, Any]], None] | None = None,
-    ) -> StudyOutcome:
+    ) -> "StudyOutcome":
         """Runs what is missing of a study, and returns what it found.
 
         Args:
@@ -95,6 +95,10 @@ class OptunaResource(dg.ConfigurableResource):
             ToolUnavailable: The storage does not answer, or another process holds the study.
             ToolRejected: All trials failed.
         """
+        from e2i_pipeline.domain.tuning import Tuning
+        from e2i_pipeline.resources.optuna_storage import open_study
+        from e2i_pipeline.resources.optuna_study import Rules, StudyRun
+
         self._check(metric, direction)
         spaces = _spaces(algorithms, search_space)
         tuning = Tuning(
@@ -111,7 +115,20 @@ class OptunaResource(dg.ConfigurableResource):
         with _quiet(), open_study(self.storage, study_name, patience) as kept:
             return StudyRun(kept, self.storage, rules, tuning, spaces, attributes or {}).finish(on_trial)
 
+    def has_study(self, study_name: str) -> bool:
+        """Whether the storage holds a study of this name; Optuna is not imported.
+
+        Raises:
+            ConfigurationError: The storage is wrong.
+            ToolUnavailable: The storage does not answer.
+        """
+        from e2i_pipeline.resources.optuna_storage import has_study
+
+        return has_study(self.storage, study_name)
+
     def _check(self, metric: str, direction: str) -> None:
+        from e2i_pipeline.domain.tuning import DIRECTIONS
+
         _among("sampler", self.sampler, SAMPLERS)
         _among("pruner", self.pruner, PRUNERS)
         _among("metric", metric, tuple(DIRECTIONS))
@@ -133,8 +150,11 @@ def _among(key: str, value: str, known: Sequence[str]) -> None:
 
 def _spaces(
     algorithms: Sequence[str], search_space: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Choice | Range]]:
+) -> "dict[str, dict[str, Choice | Range]]":
     """The parsed search space per algorithm; both in order of name, so that the order of writing decides nothing."""
+    from e2i_pipeline.domain.algorithms import algorithm, check_parameters
+    from e2i_pipeline.domain.search_space import parse_space
+
     if not algorithms:
         raise ConfigurationError("optuna.algorithms is empty: a study needs at least one algorithm")
     spaces: dict[str, dict[str, Choice | Range]] = {}

@@ -4,6 +4,7 @@ A second process that wants the same study waits for the first. The lock ends wi
 trial found running by the next holder is one that was killed. What a study does belongs in `optuna`.
 """
 
+import json
 import logging
 import os
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 _JOURNAL = "journal://"
+_ABOUT_STUDIES = (b'{"op_code":0,', b'{"op_code":1,')  # a study is made, a study is deleted
 _CONNECT_SECONDS = 10
 _POLL_SECONDS = 0.5
 _LONGEST_LINE = 1 << 20  # bytes; a record holds one trial's change, a few hundred
@@ -46,7 +48,7 @@ def open_study(url: str, study_name: str, patience_seconds: float) -> Iterator["
         ToolUnavailable: The storage does not answer or cannot be written, or the lock was not given in time.
     """
     if url.startswith(_JOURNAL):
-        path = Path("/" + url.removeprefix(_JOURNAL).lstrip("/"))
+        path = _journal_path(url)
         with _locked_file(path, study_name, patience_seconds):
             yield _open_journal(path)
         return
@@ -59,6 +61,37 @@ def open_study(url: str, study_name: str, patience_seconds: float) -> Iterator["
             yield _open_database(parsed)
 
 
+def has_study(url: str, study_name: str) -> bool:
+    """Whether the storage holds a study of this name. Nothing is made where it does not exist, nor Optuna imported.
+
+    Args:
+        url: As for `open_study`.
+        study_name: The study.
+
+    Raises:
+        ConfigurationError: As for `open_study`.
+        ToolUnavailable: The storage does not answer.
+    """
+    if url.startswith(_JOURNAL):
+        return study_name in _studies_in(_journal_path(url))
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
+        return False
+    from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    query = text("SELECT 1 FROM studies WHERE study_name = :name").bindparams(name=study_name)
+    try:
+        engine = create_engine(parsed, poolclass=NullPool, **_engine_options(parsed))
+        with engine.connect() as connection:
+            return inspect(connection).has_table("studies") and connection.execute(query).first() is not None
+    except ImportError as err:
+        raise _no_driver(parsed) from err
+    except SQLAlchemyError as err:
+        raise _unreachable(parsed, err) from err
+
+
 def shown(url: "str | URL") -> str:
     """A storage's URL as it may be shown: without password and query."""
     from sqlalchemy.engine import make_url
@@ -67,6 +100,30 @@ def shown(url: "str | URL") -> str:
     if text.startswith(_JOURNAL):
         return text
     return make_url(url).set(query={}).render_as_string(hide_password=True)
+
+
+def _journal_path(url: str) -> Path:
+    return Path("/" + url.removeprefix(_JOURNAL).lstrip("/"))
+
+
+def _studies_in(journal: Path) -> set[str]:
+    """Names of the studies of a journal (format of Optuna 5: one record per line, its `op_code` first)."""
+    names: list[str] = []  # by the study's number
+    try:
+        with journal.open("rb") as file:
+            for line in file:
+                if not line.startswith(_ABOUT_STUDIES) or not line.endswith(b"\n"):
+                    continue
+                record = json.loads(line)
+                if "directions" not in record:
+                    names[record["study_id"]] = ""
+                elif record["study_name"] not in names:
+                    names.append(record["study_name"])
+    except FileNotFoundError:
+        return set()
+    except OSError as err:
+        raise _unwritable(journal, err) from err
+    return set(names)
 
 
 def _parse(url: str) -> "URL":

@@ -1,8 +1,10 @@
-"""Starts a Bento in a process of its own on this machine, and always ends it.
+"""Starts a Bento in a process of its own on this machine, and always ends it: even when this process is killed.
 
-Used where a Bento must answer for as long as a check takes. A deployment that stays is started by an operator.
+Used where a Bento must answer for as long as a check takes. A deployment that stays is started by an operator; what
+must hold before that is asked here too.
 """
 
+import json
 import os
 import socket
 import subprocess
@@ -11,9 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from e2i_pipeline.errors import ToolRejected, ToolUnavailable
+from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -31,6 +33,8 @@ POLL_S = 0.1
 WORKER_FAILED = "Application startup failed"
 """What the web server logs when the service cannot be made. BentoML starts such a worker again, for ever (seen with
 1.4.39), so that waiting for the process to end would take until the deadline."""
+
+_WATCHED = Path(__file__).with_name("watched.py")
 
 LOG_TAIL = 3000
 """Characters of a log that an error message quotes."""
@@ -52,6 +56,52 @@ def clean_environment(home: str, **more: str) -> dict[str, str]:
 def serve_command(tag: str, port: int) -> list[str]:
     """The command that serves a Bento of the local store on this machine only."""
     return [sys.executable, "-m", "bentoml", "serve", tag, "--host", HOST, "--port", str(port)]
+
+
+def read_deployment(file: Path) -> dict[str, Any]:
+    """What a brand's deployment file says; see `BentoResource.deploy`.
+
+    Raises:
+        ToolRejected: It cannot be read as one.
+    """
+    try:
+        deployed = dict(json.loads(file.read_text(encoding="utf-8")))
+        return {**deployed, **{name: str(deployed[name]) for name in ("bento_tag", "bentoml_home", "endpoint")}}
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise ToolRejected(
+            f"The file {file} should say what is deployed and cannot be read ({type(err).__name__}). Delete it, and "
+            "materialize `deployment` to write it again: `make run` does."
+        ) from err
+
+
+def require_in_store(tag: str, home: str) -> None:
+    """Holds the store against a tag before a server is started on it.
+
+    Raises:
+        ToolRejected: The store has no such Bento.
+    """
+    if not (Path(home) / "bentos" / tag.replace(":", "/") / "bento.yaml").is_file():
+        raise ToolRejected(
+            f"{tag} is deployed, and the store {home} does not hold it. Materialize `bento` to package it again: "
+            "`make run` does."
+        )
+
+
+def require_free_port(port: int) -> None:
+    """Tries whether a server can listen on a port of this machine.
+
+    Raises:
+        ConfigurationError: It cannot; mostly because something else listens there.
+    """
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+    except (OSError, OverflowError) as err:
+        why = getattr(err, "strerror", None) or "no such port"
+        raise ConfigurationError(
+            f"Nothing can listen on port {port} of {HOST}: {why}. Stop what is there, or take another port: PORT=3001."
+        ) from err
 
 
 @contextmanager
@@ -76,10 +126,10 @@ def serving(tag: str, home: str, log: Path, port: int = 0, deadline_s: float = S
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as sink:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-            serve_command(tag, port),
+            [sys.executable, "-P", str(_WATCHED), *serve_command(tag, port)],
             env=clean_environment(home),
             cwd=log.parent,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -89,7 +139,27 @@ def serving(tag: str, home: str, log: Path, port: int = 0, deadline_s: float = S
         _wait_until_ready(process, url, tag, log, deadline_s)
         yield url
     finally:
-        _stop(process)
+        stop(process)
+        if process.stdin:
+            process.stdin.close()
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ends the server and its workers, which have sessions of their own: a group signal alone would miss them."""
+    import psutil
+
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    process.terminate()
+    try:
+        process.wait(STOP_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for worker in psutil.wait_procs(family, timeout=STOP_GRACE_S)[1]:
+        worker.kill()
 
 
 def tail(log: Path) -> str:
@@ -131,21 +201,3 @@ def _answers(client: "httpx.Client") -> bool:
         return client.get("/readyz").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the server and its workers, which have sessions of their own: a group signal alone would miss them."""
-    import psutil
-
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        family = []
-    process.terminate()
-    try:
-        process.wait(STOP_GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for worker in psutil.wait_procs(family, timeout=STOP_GRACE_S)[1]:
-        worker.kill()

@@ -1,5 +1,7 @@
 """The batch has the column types that Great Expectations compares as whole columns."""
 
+import subprocess
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -28,3 +30,11 @@ def test_columns_are_widened_and_nothing_is_lost(values: list[Any], given: str, 
     assert found.isna().tolist() == [value is None for value in values]
     kept = found.dt.tz_localize(None) if "UTC" in expected else found
     assert kept.dropna().tolist() == [value for value in values if value is not None]
+
+
+def test_great_expectations_can_be_imported_in_a_process_without_a_main_file() -> None:
+    """As in Dagster's processes for runs from the UI; where pyspark is installed, it would end them."""
+    code = "from e2i_pipeline.resources.audit_run import *; print(great_expectations().ExpectationSuite.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+
+    assert done.stdout == "ExpectationSuite\n", done.stderr

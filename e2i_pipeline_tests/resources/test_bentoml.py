@@ -281,11 +281,12 @@ def test_deploying_writes_what_is_served_keeps_what_was_and_is_repeatable(
     bentoml, ref = packaged
     older = Path(bentoml.state_dir) / "deployment" / "Kisqali.json"
     older.parent.mkdir(exist_ok=True)
-    older.write_text(json.dumps({"brand": "Kisqali", "bento_tag": "older:1", "previous": {"bento_tag": "oldest:1"}}))
+    before = {"brand": "Kisqali", "bento_tag": "older:1", "bentoml_home": bentoml.home, "endpoint": ""}
+    older.write_text(json.dumps({**before, "previous": {"bento_tag": "oldest:1"}}))
     deployed = bentoml.deploy(ref)
     written = json.loads(Path(deployed.location).read_text(encoding="utf-8"))
     assert (deployed.bento_tag, deployed.status, deployed.endpoint) == (ref.tag, "active", "http://127.0.0.1:3000")
-    assert written["previous"] == {"brand": "Kisqali", "bento_tag": "older:1"}
+    assert written["previous"] == before
     assert bentoml.deploy(ref) == deployed == bentoml.current_deployment("Kisqali")
     assert json.loads(Path(deployed.location).read_text(encoding="utf-8")) == written
 

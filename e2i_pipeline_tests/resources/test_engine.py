@@ -1,6 +1,9 @@
 """The engine's one way to write: whole or not at all, under the hash of what was written."""
 
 import multiprocessing
+import signal
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -171,3 +174,25 @@ def test_a_moment_is_written_in_utc() -> None:
 
     assert timestamp(moment) == "TIMESTAMP '2025-12-31 23:30:00.000000'"
     assert timestamp(datetime(2026, 1, 1, tzinfo=UTC)) == timestamp(datetime(2026, 1, 1))  # noqa: DTZ001 - naive is UTC
+
+
+def test_an_interrupted_query_is_an_interrupt_and_no_error(tmp_path: Path) -> None:
+    # a test run in the background of a shell hands down that an interrupt is ignored
+    code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from e2i_pipeline.resources.engine import EngineResource
+with EngineResource(temp_dir={str(tmp_path)!r}).connect() as connection:
+    connection.execute("SELECT 1").fetchone()
+    print("at work", flush=True)
+    connection.execute("SELECT sum(hash(a.i + b.i)) FROM range(1000000) a(i), range(1000000) b(i)").fetchone()
+"""
+    command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:  # noqa: S603 - our own code
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+
+    assert said.strip().splitlines()[-1].startswith("KeyboardInterrupt")

@@ -161,3 +161,20 @@ def test_the_whole_flow_on_a_server(tmp_path: Path, served_uri: str, capsys: pyt
     _whole_flow(unopened_store_in(tmp_path, tracking_uri=served_uri, artifact_root=""))
     assert list(tmp_path.glob("kept/*/models/*/artifacts/MLmodel"))
     assert capsys.readouterr().out == ""
+
+
+def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from e2i_pipeline_tests.resources.mlflow_stores import unopened_store_in
+unopened_store_in(Path({str(tmp_path)!r})).search_models()
+"""
+    folder = tmp_path / "mlflow"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:  # noqa: S603 - our own code
+        while not any(path.stat().st_size for path in folder.glob(".mlflow.db.*")):
+            assert process.poll() is None, "the store was made before it was looked for"
+        process.kill()
+
+    assert not (folder / "mlflow.db").exists()
+    assert unopened_store_in(tmp_path).search_models() == []
+    assert [path.name for path in folder.iterdir() if path.is_file()] == ["mlflow.db"]

@@ -22,12 +22,14 @@ def store(tmp_path: Path) -> MlflowResource:
 
 @pytest.fixture
 def trained(store: MlflowResource) -> Trained:
-    """Registers the model of a training."""
+    """Registers the one model of a training."""
+    models: dict[str, str] = {}
 
     def register(key: str, brand: str = "Kisqali", model_type: str = "conversion") -> ModelVersion:
         run_id, experiment_id, _ = store.open_run(key, brand, brand, key)
-        model = client_of(store).create_logged_model(experiment_id, source_run_id=run_id)
-        return store.register_model(brand, model_type, run_id, model.model_uri, key, {"verdict": "passed"}, "why")
+        if run_id not in models:
+            models[run_id] = client_of(store).create_logged_model(experiment_id, source_run_id=run_id).model_uri
+        return store.register_model(brand, model_type, run_id, models[run_id], key, {"verdict": "passed"}, "why")
 
     return register
 
@@ -180,5 +182,16 @@ def test_second_version_of_another_machine_gives_way(store: MlflowResource, trai
     version = trained("k1")
     source = client_of(store).get_model_version(NAME, "1").source
     assert source is not None
-    client_of(store).create_model_version(NAME, source, tags={"e2i.training_key": "k1"})
+    tags = {"e2i.training_key": "k1"}
+    client_of(store).create_model_version(NAME, source, run_id=version.mlflow_run_id, tags=tags)
     assert trained("k1") == version
+
+
+def test_a_training_whose_run_was_deleted_gets_a_version_of_its_new_run(
+    store: MlflowResource, trained: Trained
+) -> None:
+    before = trained("k1")
+    client_of(store).delete_run(before.mlflow_run_id)
+    after = trained("k1")
+    assert (after.key, after.version) == (before.key, "2")
+    assert after.mlflow_run_id != before.mlflow_run_id

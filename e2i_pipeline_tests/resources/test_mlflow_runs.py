@@ -251,3 +251,75 @@ def test_dagster_mlflow_in_a_process_of_its_own_finds_the_run(store: MlflowResou
         resource_config=_dagster_mlflow_config(store),
     )
     assert MlFlow(context).mlflow_run_id == ours.run_id
+
+
+_KILLED = """
+import json, os, signal, sys
+from e2i_pipeline.resources.mlflow import MlflowResource
+store = MlflowResource(**json.loads(sys.argv[1]))
+with store.run("ended", "Kisqali", "Kisqali", "run"):
+    pass
+with store.run("k1", "Kisqali", "Kisqali", "run"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def killed(store: MlflowResource) -> MlflowResource:
+    """A store in which a process was killed in the middle of a training."""
+    command = [sys.executable, "-c", _KILLED, json.dumps(store.model_dump())]
+    assert Popen(command).wait() == -9  # noqa: S603 - our own interpreter, no shell
+    assert _statuses(store) == {"ended": "FINISHED", "k1": "RUNNING"}
+    return store
+
+
+def _statuses(store: MlflowResource) -> dict[str, str]:
+    client = client_of(store)
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    return {run.data.tags["e2i.training_key"]: run.info.status for run in runs}
+
+
+def test_a_run_left_by_a_killed_process_ends_when_another_begins_its_work(killed: MlflowResource) -> None:
+    """As after a change of the configuration: the next run has another training key, and never resumes this one."""
+    with killed.run("k2", "Kisqali", "Kisqali", "run"):
+        killed.end_abandoned_runs()
+        assert _statuses(killed) == {"ended": "FINISHED", "k1": "KILLED", "k2": "RUNNING"}
+    assert _statuses(killed)["k2"] == "FINISHED"
+
+
+def test_a_run_left_by_a_killed_process_is_resumed_by_its_training(killed: MlflowResource) -> None:
+    before = killed.find_run("k1")
+    killed.end_abandoned_runs()
+    with killed.run("k1", "Kisqali", "Kisqali", "run") as resumed:
+        killed.end_abandoned_runs()
+        assert _statuses(killed)["k1"] == "RUNNING"
+    assert resumed.run_id == before
+    assert _statuses(killed)["k1"] == "FINISHED"
+
+
+def test_a_run_that_another_machine_has_open_stays_as_it_is(store: MlflowResource) -> None:
+    """It was opened over the same server and not from this state folder, so nothing here knows what became of it."""
+    store.open_run("k1", "Kisqali", "Kisqali", "run")
+    store.end_abandoned_runs()
+    assert _statuses(store) == {"k1": "RUNNING"}
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_dagster_ends_what_was_left_before_a_run_begins(killed: MlflowResource, is_nested: bool) -> None:
+    class Stage(dg.ConfigurableResource):
+        mlflow: MlflowResource
+
+    with dg.build_resources({"stage": Stage(mlflow=killed) if is_nested else killed}) as resources:
+        assert resources.stage is not None
+    assert _statuses(killed) == {"ended": "FINISHED", "k1": "KILLED"}
+
+
+def test_a_server_that_does_not_answer_is_no_reason_not_to_begin(
+    killed: MlflowResource, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    gone = MlflowResource(**{**killed.model_dump(), "tracking_uri": "http://127.0.0.1:9"})
+    with dg.build_resources({"mlflow": gone}):
+        assert "still RUNNING in MLflow" in caplog.text
+    killed.end_abandoned_runs()
+    assert _statuses(killed) == {"ended": "FINISHED", "k1": "KILLED"}

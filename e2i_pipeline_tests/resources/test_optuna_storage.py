@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from e2i_pipeline.errors import ConfigurationError, ToolUnavailable
-from e2i_pipeline.resources.optuna_storage import open_study, shown
+from e2i_pipeline.resources.optuna_storage import has_study, open_study, shown
 from e2i_pipeline_tests import servers
 
 postgres = servers.postgres
@@ -28,6 +28,31 @@ def test_what_is_written_is_there_for_the_next(tmp_path: Path, kind: int) -> Non
 
     with open_study(url, "s", 1) as storage:
         assert len(optuna.load_study(study_name="s", storage=storage).trials) == 2
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_study_is_seen_from_its_making_to_its_deletion(tmp_path: Path, kind: int) -> None:
+    url = _urls(tmp_path)[kind]
+    assert not has_study(url, "s")
+    assert not (tmp_path / "new").exists()
+
+    with open_study(url, "s", 1) as storage:
+        optuna.create_study(study_name="other", storage=storage)
+        assert not has_study(url, "s")
+        optuna.create_study(study_name="s", storage=storage)
+    assert has_study(url, "s")
+
+    with open_study(url, "other", 1) as storage:
+        optuna.delete_study(study_name="other", storage=storage)
+    assert (has_study(url, "other"), has_study(url, "s")) == (False, True)
+
+
+def test_a_study_on_a_server_is_seen(postgres: servers.Postgres) -> None:
+    url = postgres.database()
+    assert not has_study(url, "s")
+    with open_study(url, "s", 1) as storage:
+        optuna.create_study(study_name="s", storage=storage)
+    assert has_study(url, "s")
 
 
 @pytest.mark.parametrize("prefix", ["journal://", "journal:///"])

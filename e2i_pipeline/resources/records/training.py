@@ -16,17 +16,30 @@ class TrainingRecords(Records):
     """`ml_experiments`, `ml_training_runs` and `ml_model_registry`."""
 
     def record_experiment(self, scope: ExperimentScope, mlflow_experiment_id: str, run_id: str) -> None:
-        """Records the present scope of a brand and target; an earlier scope of the same two is replaced."""
+        """Records the present scope of a brand and target; an earlier scope of the same two is replaced.
+
+        Args:
+            scope: The scope.
+            mlflow_experiment_id: Experiment in MLflow; empty (not known yet) keeps the recorded one.
+            run_id: Dagster run.
+        """
         from e2i_pipeline.metadata.training import Experiment
 
         row = {
             **scope.model_dump(exclude={"key", "target"}),
             "prediction_target": scope.target,
             "scope_key": scope.key,
-            "mlflow_experiment_id": mlflow_experiment_id,
+            **({"mlflow_experiment_id": mlflow_experiment_id} if mlflow_experiment_id else {}),
             "dagster_run_id": run_id,
         }
         self._put(Experiment, row, ("brand", "prediction_target"))
+
+    def has_experiment(self, scope: ExperimentScope) -> bool:
+        """Whether this is the recorded scope of its brand and target."""
+        from e2i_pipeline.metadata.training import Experiment
+
+        where = {"brand": scope.brand, "prediction_target": scope.target, "scope_key": scope.key}
+        return bool(self._find(Experiment, **where))
 
     def record_training_run(
         self,
@@ -127,6 +140,8 @@ class TrainingRecords(Records):
     def set_stage(self, name: str, version: str, stage: str, is_champion: bool, at: datetime | None = None) -> None:
         """Moves a recorded version to a stage; a new champion ends the one before, in the same transaction.
 
+        Where the version is recorded so already, nothing changes.
+
         Args:
             name: Registered name.
             version: Version number.
@@ -152,7 +167,8 @@ class TrainingRecords(Records):
             if is_champion:
                 before = (Model.name == name) & (Model.version != version) & Model.is_champion
                 connection.execute(sa.update(Model).where(before).values(is_champion=False, stage_changed_at=at))
-            this = (Model.name == name) & (Model.version == version)
+            differs = (Model.stage != stage) | (Model.is_champion != is_champion)
+            this = (Model.name == name) & (Model.version == version) & differs
             change = {"stage": stage, "is_champion": is_champion, "stage_changed_at": at}
             connection.execute(sa.update(Model).where(this).values(**change))
 

@@ -1,0 +1,84 @@
+"""What MLflow's own SQLite file says, read without MLflow, whose import takes seconds.
+
+A run that finds everything done asks only whether things are still there; it need not pay for MLflow. The tables are
+MLflow's own (seen with 3.17), so a test holds these answers against its client's. A server, another database or an
+unreadable file is never guessed at: the caller asks MLflow then.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from e2i_pipeline.resources.sqlite_glance import first_row, sqlite_file
+
+_READY = 2  # mlflow.entities.LoggedModelStatus.READY, as the table has it
+
+_RUN = """
+    SELECT r.run_uuid FROM runs r
+    JOIN experiments e ON e.experiment_id = r.experiment_id
+    JOIN tags t ON t.run_uuid = r.run_uuid
+    WHERE t.key = ? AND t.value = ? AND r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
+      AND substr(e.name, 1, length(?)) = ?
+    ORDER BY r.start_time, r.run_uuid LIMIT 1
+"""
+_VERSION = """
+    SELECT v.version FROM model_versions v
+    JOIN model_version_tags t ON t.name = v.name AND t.version = v.version
+    WHERE v.name = ? AND v.version = ? AND t.key = ? AND t.value = ? AND v.current_stage <> 'Deleted_Internal'
+"""
+_HOLDER = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
+_MODEL = "SELECT artifact_location FROM logged_models WHERE model_id = ? AND lifecycle_stage = 'active' AND status = ?"
+
+
+class Seen(NamedTuple):
+    """An answer from the file: `value` is None where there is no such thing."""
+
+    value: str | None
+
+
+class Glance:
+    """One look into MLflow's database.
+
+    Each method gives None where the database cannot be read in this way.
+
+    Args:
+        uri: The tracking URI.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._file = sqlite_file(uri)
+
+    def run(self, tag: str, value: str, prefix: str) -> Seen | None:
+        """The oldest active run with this tag in an experiment whose name has this prefix."""
+        return self._first(_RUN, (tag, value, prefix, prefix))
+
+    def version(self, name: str, version: str, tag: str, value: str) -> Seen | None:
+        """The registered version, if it has this tag."""
+        return self._first(_VERSION, (name, int(version), tag, value))
+
+    def holder(self, name: str, alias: str) -> Seen | None:
+        """Number of the version that an alias names."""
+        return self._first(_HOLDER, (name, alias))
+
+    def model(self, model_id: str) -> Seen | None:
+        """Where the files of a finished logged model lie."""
+        return self._first(_MODEL, (model_id, _READY))
+
+    def _first(self, query: str, values: Sequence[Any]) -> Seen | None:
+        if self._file is None:
+            return None
+        try:
+            row = first_row(self._file, query, values)
+        except sqlite3.Error:
+            return None
+        return Seen(str(row[0]) if row else None)
+
+
+def has_files(location: str) -> bool:
+    """Whether a logged model's package is where MLflow says; what does not lie on this machine is taken to be there."""
+    parts = urlsplit(location)
+    if parts.scheme not in ("", "file"):
+        return True
+    return (Path(unquote(parts.path) if parts.scheme else location) / "MLmodel").is_file()
