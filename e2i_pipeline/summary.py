@@ -3,21 +3,24 @@
 It reads the stored references only: no tool is imported.
 """
 
+import os
 from pathlib import Path
 from typing import cast
 
+from e2i_pipeline.config.make_arguments import make_arguments
 from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.contracts.references import (
     BentoRef,
     DatasetRef,
     EvaluationRef,
-    ModelCardRef,
     ModelVersion,
     PredictionsRef,
     PromotionRef,
+    RunReportRef,
     TrainingDatasetRef,
     TuningResult,
 )
+from e2i_pipeline.domain.next_steps import MLFLOW_UI, UI, next_steps
 from e2i_pipeline.storage.references import ReferenceIOManager
 
 
@@ -35,10 +38,13 @@ def summarize(brand: str, chosen: Settings) -> str:
     version = cast(ModelVersion, store.current("registered_model", brand))
     promotion = cast(PromotionRef, store.current("promoted_model", brand))
     bento = cast(BentoRef, store.current("bento", brand))
-    card = cast(ModelCardRef, store.current("model_card", brand))
+    report = cast(RunReportRef, store.current("run_report", brand))
     scored = cast(PredictionsRef, store.current("batch_predictions", brand))
     test = evaluation.metrics["test"]
     defects = [d for table in dataset.tables.values() for d in table.defects if d.rows]
+    request = _short(str(Path(bento.golden_request).with_name("request.json")))
+    is_mlflow_local = chosen.stores.mlflow_tracking_uri.get_secret_value().startswith("sqlite:")
+    steps = next_steps(brand, make_arguments(chosen, os.environ), request, is_mlflow_local)
     lines = [
         ("Model", f"{version.name} version {version.version}, {study.algorithm}"),
         ("Test split", "  ".join(f"{n} {test[k]:.3f}" for n, k in _METRICS)),
@@ -46,14 +52,14 @@ def summarize(brand: str, chosen: Settings) -> str:
         ("Promotion", promotion.reason),
         ("Learned from", f"{training.split_counts.get('train', 0):,} journeys, known as of {dataset.as_of:%Y-%m-%d}"),
         ("Open journeys", f"{scored.rows:,} scored, in {_short(scored.location)}" if scored.rows else "none scored"),
-        ("Input defects", f"{len(defects)} kinds counted, listed in the model card" if defects else "none found"),
+        ("Input defects", f"{len(defects)} kinds counted, listed in the report" if defects else "none found"),
         ("Bento", bento.tag),
         ("", ""),
-        ("Report", _short(card.location)),
-        ("Dagster UI", f"make dev{_make_arguments(chosen)}, then http://127.0.0.1:3000"),
-        ("MLflow UI", _mlflow_ui(chosen)),
-        ("Serve it", f"make serve{_make_arguments(chosen)} BRAND={brand}, then:"),
-        ("", _curl(bento)),
+        ("Report", _short(report.location)),
+        ("Dagster UI", f"{steps.dagster_ui}, then {UI}"),
+        ("MLflow UI", f"{steps.mlflow_ui}, then {MLFLOW_UI}" if steps.mlflow_ui else "at the tracking server"),
+        ("Serve it", f"{steps.serve}, then:"),
+        ("", steps.ask),
     ]
     return "\n".join(["", *(f"  {name:<14}{text}".rstrip() for name, text in lines), ""])
 
@@ -61,24 +67,6 @@ def summarize(brand: str, chosen: Settings) -> str:
 _METRICS = (("AUC", "auc"), ("PR AUC", "pr_auc"), ("Brier", "brier"), ("lift@10%", "lift_at_k"))
 
 
-def _curl(bento: BentoRef) -> str:
-    request = Path(bento.golden_request).with_name("request.json")
-    return f"curl -s http://127.0.0.1:3000/predict -H 'content-type: application/json' -d @{_short(str(request))}"
-
-
 def _short(location: str) -> str:
     path = Path(location)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else location
-
-
-def _mlflow_ui(chosen: Settings) -> str:
-    uri = chosen.stores.mlflow_tracking_uri.get_secret_value()
-    if not uri.startswith("sqlite:"):
-        return "at the tracking server"
-    return f"make mlflow{_make_arguments(chosen)}, then http://127.0.0.1:5000"
-
-
-def _make_arguments(chosen: Settings) -> str:
-    """What `make` must be told to find this state folder again."""
-    usual = Path.cwd() / ".e2i"
-    return "" if chosen.state_dir == usual else f" E2I_STATE_DIR={_short(str(chosen.state_dir))}"

@@ -1,4 +1,4 @@
-"""The four curves of an evaluation as inline SVG that follows the page's colours, in light, in dark and on paper."""
+"""Curves and columns as inline SVG that follows the page's colours, in light, in dark and on paper."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -69,17 +69,44 @@ def charts(curves: Mapping[str, Mapping[str, Sequence[float]]], base_rate: float
 
 def draw(chart: Chart) -> Html:
     """One chart as a figure with its caption."""
+    curve = [_line(chart, chart.reference, "ref"), _line(chart, chart.points, "curve")]
+    return _figure(chart, [_axis(chart), *curve, *([_dots(chart)] if chart.is_dotted else [])])
+
+
+def _figure(chart: Chart, parts: Sequence[Html]) -> Html:
     picture = el(
         "svg",
-        _axis(chart),
-        _line(chart, chart.reference, "ref"),
-        _line(chart, chart.points, "curve"),
-        _dots(chart) if chart.is_dotted else None,
+        *parts,
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         aria_label=f"{chart.title}: {chart.y} against {chart.x}",
     )
     return el("figure", el("figcaption", el("b", chart.title), el("span", chart.caption)), picture, class_="chart")
+
+
+def columns(title: str, caption: str, values: Sequence[tuple[str, float]], reference: float, x: str, y: str) -> Html:
+    """Columns of shares, each under its figure, over a dashed line to hold them against.
+
+    Args:
+        title: Above the chart.
+        caption: How to read it.
+        values: Label and share, 0..1, of each column.
+        reference: Share at which the line is drawn.
+        x: Label of the horizontal axis.
+        y: Label of the vertical axis.
+    """
+    end = _round_up(max(reference, *(value for _, value in values)))
+    chart = Chart(title, caption, x, y, (), [(0.0, reference), (1.0, reference)], end)
+    parts: list[Html] = []
+    figures: list[Html] = []
+    for at, (label, value) in enumerate(values):
+        left, top = _place(chart, (at + 0.12) / len(values), value)
+        right, bottom = _place(chart, (at + 0.88) / len(values), 0)
+        middle, width = round((left + right) / 2, 1), round(right - left, 1)
+        parts.append(el("rect", x=left, y=top, width=width, height=round(bottom - top, 1), class_="column"))
+        figures.append(el("text", f"{value:.0%}", x=middle, y=top - 4, text_anchor="middle", class_="figure"))
+        figures.append(el("text", label, x=middle, y=bottom + 15, text_anchor="middle"))
+    return _figure(chart, [_axis(chart, with_steps=False), *parts, _line(chart, chart.reference, "ref"), *figures])
 
 
 def _points(
@@ -105,7 +132,8 @@ def _dots(chart: Chart) -> Html:
     return joined(el("circle", cx=x, cy=y, r=3, class_="dot") for x, y in places)
 
 
-def _axis(chart: Chart) -> Html:
+def _axis(chart: Chart, with_steps: bool = True) -> Html:
+    """Both axes with their names; `with_steps` false leaves the marks below the horizontal one to the caller."""
     parts: list[Html] = []
     for step in range(5):
         share = step / 4
@@ -113,7 +141,8 @@ def _axis(chart: Chart) -> Html:
         left, y = _place(chart, 0, share * chart.top)
         parts.append(el("line", x1=left, y1=y, x2=WIDTH - RIGHT, y2=y, class_="grid"))
         parts.append(el("text", _tick(share * chart.top), x=left - 6, y=y + 3.5, text_anchor="end"))
-        parts.append(el("text", _tick(share * chart.right), x=x, y=bottom + 15, text_anchor="middle"))
+        if with_steps:
+            parts.append(el("text", _tick(share * chart.right), x=x, y=bottom + 15, text_anchor="middle"))
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(el("text", chart.x, x=middle, y=HEIGHT - 6, text_anchor="middle", class_="name"))
     turned = f"translate(11 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)"

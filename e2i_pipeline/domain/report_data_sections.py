@@ -1,19 +1,22 @@
-"""The card's sections on what the model learned from: rows, defects, audits, features, study."""
+"""Sections on what the model learned from: rows, defects, audits, features, study."""
 
 from collections.abc import Sequence
 
-from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport
-from e2i_pipeline.contracts.references import DefectCount
-from e2i_pipeline.domain.report_data import ModelCardData
+from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport, Verdict
+from e2i_pipeline.contracts.references import DefectCount, FeatureSpec
+from e2i_pipeline.domain.report_data import StageResults
 from e2i_pipeline.domain.report_parts import (
     MISSING,
     Content,
     Html,
     bullets,
     count,
+    day,
     el,
+    embedded,
     figure,
     joined,
+    moment,
     note,
     percent,
     pill,
@@ -27,7 +30,7 @@ TREATMENT_MOODS = {"kept": "warn", "corrected": "", "left out": ""}
 """What was done about a defect, as `DefectCount.treatment` begins, to the mood of its label."""
 
 
-def training_data(data: ModelCardData) -> Html:
+def training_data(data: StageResults) -> Html:
     """Where the rows came from, and how many there are."""
     training = data.training
     names = [s for s in (*SPLIT_ORDER, *training.split_counts) if s in training.split_counts]
@@ -48,9 +51,10 @@ def training_data(data: ModelCardData) -> Html:
             terms(
                 {
                     "Source": data.source,
-                    "Known up to": f"{data.dataset.as_of:%d %B %Y, %H:%M} UTC",
-                    "Split by index date": f"train before {cuts.train_end}, validation before {cuts.validation_end}, "
-                    f"test before {cuts.test_end}, then holdout; {cuts.gap_days} days of gap after each",
+                    "Known up to": moment(data.dataset.as_of),
+                    "Split by index date": f"train before {day(cuts.train_end)}, validation before "
+                    f"{day(cuts.validation_end)}, test before {day(cuts.test_end)}, then holdout; "
+                    f"{cuts.gap_days} days of gap after each",
                     "Labels that overlap": f"{count(training.label_overlap)} training labels mature after the "
                     "validation period begins",
                     "Tables the source cannot have": ", ".join(absent),
@@ -62,7 +66,7 @@ def training_data(data: ModelCardData) -> Html:
     )
 
 
-def defects(data: ModelCardData) -> Html:
+def defects(data: StageResults) -> Html:
     """Known kinds of defect in the input, each with what was done about it."""
     found = [d for name in sorted(data.dataset.tables) for d in data.dataset.tables[name].defects]
     if not found:
@@ -77,30 +81,49 @@ def defects(data: ModelCardData) -> Html:
     )
 
 
-def audits(data: ModelCardData) -> Html:
+def audits(data: StageResults) -> Html:
     """What the suites said, table by table, and what the gates made of it."""
     if not data.reports and not data.verdicts:
-        return el("p", "No audit is attached to this card.")
-    heads = ("Table", "Suite", "Passed", "Failed", "Warnings", "Skipped", "Rows passing")
+        return el("p", "No audit is attached.")
+    heads = ("Table and suite", "Passed", "Failed", "Warnings", "Skipped", "Rows passing")
     rows = [_audit(report) for report in data.reports]
-    verdicts = [_verdict(v.gate, v.key.subject, v.is_passed, (*v.reasons, *v.warnings)) for v in data.verdicts]
     failed = [[r.table, *_failure(o)] for r in data.reports for o in (*r.having("failed"), *r.having("error"))]
     shown = table(("Table", "Expectation", "Column", "Severity", "Found"), failed, (), "Failed expectations")
     return joined(
         [
-            table(heads, rows, range(2, 7), "Audits per table") if rows else None,
+            table(heads, rows, range(1, 6), "Audits per table") if rows else None,
             note("Skipped expectations are about tables or columns that the source declares it cannot have."),
             el("details", el("summary", _failures(len(failed))), shown) if failed else None,
-            el("h3", "Verdicts") if verdicts else None,
-            table(("Gate", "About", "Verdict", "Remarks"), verdicts, (), "Verdicts") if verdicts else None,
+            verdicts(data.verdicts) if data.verdicts else None,
         ]
     )
 
 
-def features(data: ModelCardData) -> Html:
+def verdicts(found: Sequence[Verdict]) -> Html:
+    """What the gates decided: at length where there is something to say, else in a line per gate."""
+    silent = [v for v in found if v.is_passed and not v.warnings]
+    passed: dict[str, Content] = {}
+    for gate in dict.fromkeys(v.gate for v in silent):
+        subjects = [el("code", v.key.subject) for v in silent if v.gate == gate]
+        listed = joined(part for subject in subjects for part in (", ", subject))
+        passed[gate.replace("_", " ")] = joined([pill("passed", "good"), Html(listed.removeprefix(",")), "."])
+    rows = [_verdict(v.gate, v.key.subject, v.is_passed, (*v.reasons, *v.warnings)) for v in found if v not in silent]
+    return joined(
+        [
+            el("h3", "Verdicts"),
+            table(("Gate", "About", "Verdict", "Remarks"), rows, (), "Verdicts with remarks") if rows else None,
+            terms(passed) if passed else None,
+        ]
+    )
+
+
+def features(data: StageResults) -> Html:
     """What the model sees, and what it does not see, with the reason."""
     rows = [
-        [el("code", f.name), f.kind, el("code", f.view), f.description, _range(f.low, f.high)]
+        [
+            joined([el("code", f.name), el("span", _kind(f), class_="sub")]),
+            f.description,
+        ]
         for f in data.training.features
     ]
     left = data.registry.left_out
@@ -110,14 +133,14 @@ def features(data: ModelCardData) -> Html:
             ("Feature", "Why"), [[el("code", n), reason] for n, reason in sorted(left.items())], (), "Left out"
         )
         out = [el("h3", "Left out"), reasons]
-    heads = ("Feature", "Kind", "View", "Meaning", "Range")
+    heads = ("Feature, kind, range and view", "Meaning")
     return joined([table(heads, rows, (), "Features"), *out])
 
 
-def study(data: ModelCardData) -> Html:
+def study(data: StageResults) -> Html:
     """How the hyperparameters were found."""
     tuned = data.study
-    trials = ", ".join(f"{count(n)} {state}" for state, n in tuned.trials.items())
+    trials = ", ".join(f"{count(n)} {state.lower()}" for state, n in tuned.trials.items() if n)
     rows = [[el("code", name), _parameter(value)] for name, value in sorted(tuned.parameters.items())]
     ended = "" if tuned.is_reproducible else "A time-out ended the search, so running it again may find others."
     return joined(
@@ -132,7 +155,21 @@ def study(data: ModelCardData) -> Html:
                 }
             ),
             el("p", ended) if ended else None,
+            _history(data),
             table(("Parameter", "Value"), rows, (1,), "Best parameters"),
+        ]
+    )
+
+
+def _history(data: StageResults) -> Html | None:
+    if not data.history_plot:
+        return None
+    alt = f"{data.study.metric} of each trial on the validation split, by algorithm."
+    image = embedded(data.history_plot, alt)
+    return joined(
+        [
+            image,
+            note("One dot per trial, in the order they were tried; a pruned one stands where it was given up."),
         ]
     )
 
@@ -151,8 +188,7 @@ def _audit(report: ValidationReport) -> Sequence[Content]:
     name = f"{report.table} ({report.split})" if report.split else report.table
     broken = len(failed) - warnings
     return [
-        el("code", name),
-        el("code", report.suite),
+        joined([el("code", name), el("span", report.suite, class_="sub")]),
         count(report.passed),
         pill(count(broken), "bad") if broken else "0",
         pill(count(warnings), "warn") if warnings else "0",
@@ -175,6 +211,11 @@ def _failure(outcome: ExpectationOutcome) -> Sequence[Content]:
 def _verdict(gate: str, subject: str, is_passed: bool, remarks: tuple[str, ...]) -> Sequence[Content]:
     label = pill("passed", "good") if is_passed else pill("blocked", "bad")
     return [gate.replace("_", " "), el("code", subject), label, bullets(remarks) if remarks else ""]
+
+
+def _kind(feature: FeatureSpec) -> str:
+    span = _range(feature.low, feature.high)
+    return ", ".join(part for part in (feature.kind, span, feature.view) if part)
 
 
 def _range(low: float | None, high: float | None) -> str:

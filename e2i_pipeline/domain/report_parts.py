@@ -6,6 +6,7 @@ What a page says belongs to `report_sections`, its look to `report_style`.
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 
 
 class Html(str):
@@ -78,6 +79,16 @@ def bullets(items: Iterable[Content]) -> Html:
     return el("ul", *(el("li", item) for item in items))
 
 
+def embedded(png: str, alt: str) -> Html:
+    """A picture within the page.
+
+    Args:
+        png: The PNG, base64.
+        alt: What it shows, in words.
+    """
+    return el("div", el("img", src=f"data:image/png;base64,{png}", alt=alt), class_="plot")
+
+
 def pill(text: str, mood: str = "") -> Html:
     """A word as a label; `mood` is `good`, `bad`, `warn` or nothing."""
     return el("span", text, class_=f"pill {mood}".strip())
@@ -101,6 +112,41 @@ def figure(value: float | None, digits: int = 3) -> str:
 def times(value: float | None) -> str:
     """A multiple or a slope, with two digits."""
     return figure(value, 2)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: `<0.1 s`, `0.4 s`, `56 s`, `3 min 53 s`, `2 h 5 min`."""
+    if seconds < 0.05:
+        return "<0.1 s"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {left} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def memory(mib: float | None) -> str:
+    """An amount of memory, given in MiB."""
+    if mib is None:
+        return MISSING
+    return f"{mib / 1024:.2f} GiB" if mib >= 1024 else f"{mib:.0f} MiB"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 asset`, `2 assets`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def day(when: date) -> str:
+    """A day: `4 January 2025`."""
+    return f"{when.day} {when:%B %Y}"
+
+
+def moment(when: datetime) -> str:
+    """A moment in UTC: `4 January 2025, 23:27 UTC`."""
+    return f"{day(when)}, {when:%H:%M} UTC"
 
 
 def percent(value: float | None, digits: int = 1) -> str:

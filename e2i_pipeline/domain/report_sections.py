@@ -1,4 +1,4 @@
-"""The card's sections on the model: purpose, criteria, performance, slices, drivers.
+"""Sections on the model: purpose, criteria, performance, slices, drivers.
 
 Sections on the data stand in `report_data_sections`, on use and limits in `report_use_sections`.
 """
@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 
 from e2i_pipeline.domain.metrics import MINIMUM_CELL
 from e2i_pipeline.domain.report_charts import charts
-from e2i_pipeline.domain.report_data import ModelCardData, SliceTable
+from e2i_pipeline.domain.report_data import SliceTable, StageResults
 from e2i_pipeline.domain.report_parts import (
     Content,
     Html,
     bullets,
     count,
     el,
+    embedded,
     figure,
     joined,
     note,
@@ -50,7 +51,7 @@ SLICE_FLOOR = 0.05
 MAX_BARS = 20
 
 
-def purpose(data: ModelCardData) -> Html:
+def purpose(data: StageResults) -> Html:
     """What is predicted, for whom and when."""
     scope = data.scope
     history = "all of it" if scope.observation_window_days is None else f"the last {scope.observation_window_days} days"
@@ -69,7 +70,7 @@ def purpose(data: ModelCardData) -> Html:
     )
 
 
-def criteria(data: ModelCardData) -> Html:
+def criteria(data: StageResults) -> Html:
     """The success criteria, set before training, and what the test split gave."""
     scope, found = data.scope, data.evaluation.metrics.get("test", {})
     share = percent(scope.capacity, 0)
@@ -100,7 +101,7 @@ def criteria(data: ModelCardData) -> Html:
     return joined([table(("Criterion", "Set before", "Test split", ""), rows, (2, 3), "Success criteria"), said])
 
 
-def performance(data: ModelCardData) -> Html:
+def performance(data: StageResults) -> Html:
     """Metrics per split, and the curves of the test split."""
     metrics = data.evaluation.metrics
     splits = [s for s in SPLIT_ORDER if s in metrics] + [s for s in metrics if s not in SPLIT_ORDER]
@@ -123,7 +124,7 @@ def performance(data: ModelCardData) -> Html:
     )
 
 
-def slices(data: ModelCardData) -> Html | None:
+def slices(data: StageResults) -> Html | None:
     """Metrics per group of the test split."""
     if not data.slices:
         return None
@@ -140,23 +141,22 @@ def slices(data: ModelCardData) -> Html | None:
     return joined(parts)
 
 
-def drivers(data: ModelCardData) -> Html:
+def drivers(data: StageResults) -> Html:
     """What moves the scores."""
-    shown = list(data.attribution.importance.items())[:MAX_BARS]
+    # a reference that was stored and read back has lost its order
+    shown = sorted(data.attribution.importance.items(), key=lambda item: -item[1])[:MAX_BARS]
     widest = max((share for _, share in shown), default=0.0) or 1.0
     left = len(data.attribution.importance) - len(shown)
     picture = None
     if data.summary_plot:
-        image = el(
-            "img",
-            src=f"data:image/png;base64,{data.summary_plot}",
-            alt="SHAP values of the sampled journeys per feature; the figures stand in the list above.",
+        image = embedded(
+            data.summary_plot, "SHAP values of the sampled journeys per feature; the figures stand in the list above."
         )
         caption = note(
             "One dot per sampled journey and feature: right of the line it raised the score, left it lowered it. Red "
-            "is a high value, blue a low one, grey a category or a missing value."
+            "or pink is a high value, blue a low one, grey a category or a missing value."
         )
-        picture = joined([el("h3", "Per journey"), el("div", image, class_="plot"), caption])
+        picture = joined([el("h3", "Per journey"), image, caption])
     return joined(
         [
             bullets(data.narrative) if data.narrative else None,
@@ -174,7 +174,9 @@ def drivers(data: ModelCardData) -> Html:
 
 def _slice_table(column: str, found: SliceTable, overall: float | None) -> Html:
     heads = ("Group", "Journeys", "Outcomes", "Base rate", "AUC", "Lift", "FPR", "Calibration slope")
-    rows = [_slice_row(value, metrics, overall) for value, metrics in found.metrics.items()]
+    # what was stored and read back has lost its order
+    largest_first = sorted(found.metrics.items(), key=lambda item: -(item[1].get("rows") or 0))
+    rows = [_slice_row(value, metrics, overall) for value, metrics in largest_first]
     return table(heads, rows, range(1, len(heads)), f"Metrics by {column}")
 
 

@@ -1,9 +1,9 @@
-"""The card's sections on use: how to call the model, what was decided about it, its limits, where everything lies."""
+"""Sections on use: how to call the model, what was decided about it, its limits, where everything lies."""
 
 import json
 from typing import Any
 
-from e2i_pipeline.domain.report_data import ModelCardData
+from e2i_pipeline.domain.report_data import ModelCardData, StageResults
 from e2i_pipeline.domain.report_parts import Html, bullets, count, el, joined, note, pill, terms
 
 FEW_OUTCOMES = 100
@@ -37,7 +37,7 @@ def use(data: ModelCardData) -> Html:
     )
 
 
-def decision(data: ModelCardData) -> Html:
+def decision(data: StageResults) -> Html:
     """What was decided about promotion."""
     made = data.promotion
     if made is None:
@@ -79,8 +79,8 @@ def limits(data: ModelCardData) -> Html:
     )
 
 
-def found_limits(data: ModelCardData) -> list[str]:
-    """The limits that follow from the rest of the card."""
+def found_limits(data: StageResults) -> list[str]:
+    """The limits that follow from the rest of the page."""
     found: list[str] = []
     if data.source == "synthetic":
         found.append("The data are synthetic: the figures show that the pipeline works, not how well it would do.")
@@ -107,7 +107,7 @@ def found_limits(data: ModelCardData) -> list[str]:
     ]
 
 
-def places(data: ModelCardData) -> Html:
+def places(data: StageResults) -> Html:
     """Where everything lies, and by which keys it is found."""
     version = data.version
     known = {
@@ -123,7 +123,19 @@ def places(data: ModelCardData) -> Html:
         "Bento": data.bento.location if data.bento else "",
         **data.places,
     }
-    return terms({what: el("code", where) for what, where in known.items() if where})
+    home = f"{data.home}/" if data.home else ""
+    return joined(
+        [
+            terms({"State folder": el("code", data.home)}) if home else None,
+            note("What follows lies in it, unless it says otherwise.") if home else None,
+            terms({what: _place(where, data.links.get(where), home) for what, where in known.items() if where}),
+        ]
+    )
+
+
+def _place(where: str, link: str | None, home: str) -> Html:
+    shown = el("code", where.removeprefix(home), title=where if home and where.startswith(home) else None)
+    return el("a", shown, href=link) if link else shown
 
 
 def _example(value: Any, kind: str) -> Any:

@@ -4,12 +4,10 @@ How attributions are computed stands in `resources/shap.py` and `domain/attribut
 `domain/report.py`; this module fetches, calls and stores.
 """
 
-import base64
 import io
 import json
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -32,14 +30,12 @@ from e2i_pipeline.resources.shap import ShapResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource, files_sha256
 from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.resources.stages.stage_results import stage_results
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from e2i_pipeline.domain.attribution import Attribution
-
-SPLITS = ("train", "validation", "test")
-"""Splits of the training dataset that are audited."""
 
 
 class ExplanationResource(dg.ConfigurableResource):
@@ -144,33 +140,12 @@ class ExplanationResource(dg.ConfigurableResource):
     ) -> ModelCardRef:
         """Renders the card from what the stages left behind."""
         from e2i_pipeline.domain.report import model_card
-        from e2i_pipeline.domain.report_data import ModelCardData, SliceTable
+        from e2i_pipeline.domain.report_data import ModelCardData
 
-        stored = json.loads(Path(evaluation.location).read_text(encoding="utf-8"))
-        tables = list(dataset.tables.values())
-        audits = [self.gate.stored(table, others=tables) for table in tables]
-        audits.append(self.gate.stored(training, SPLITS))
-        found = [audit for audit in audits if audit is not None]
-        docs = next((report.data_docs for reports, _ in found for report in reports if report.data_docs), "")
-        data = ModelCardData(
-            source=self.source,
-            dataset=dataset,
-            registry=registry,
-            training=training,
-            scope=scope,
-            study=tuned,
-            evaluation=evaluation,
-            version=version,
-            attribution=attribution,
-            reports=tuple(report for reports, _ in found for report in reports),
-            verdicts=tuple(verdict for _, verdict in found),
-            curves=stored["curves"],
-            slices={column: SliceTable.model_validate(table) for column, table in stored["slices"].items()},
-            narrative=tuple(stored_narrative(attribution)),
-            summary_plot=base64.b64encode(Path(attribution.plot).read_bytes()).decode(),
-            example=self._example(training),
-            places={"Data docs": docs} if docs else {},
+        results = stage_results(
+            self.gate, self.source, dataset, registry, training, scope, tuned, evaluation, version, attribution
         )
+        data = ModelCardData(**dict(results), example=self._example(training))
         page = model_card(data)
         files = {"model_card.html": page.encode()}
         folder, sha256 = self.files.keep("cards", version.brand, key, files)
@@ -187,11 +162,6 @@ class ExplanationResource(dg.ConfigurableResource):
         return {
             feature.name: None if pd.isna(row[feature.name]) else row[feature.name] for feature in training.features
         }
-
-
-def stored_narrative(attribution: AttributionRef) -> list[str]:
-    """The drivers in words, as `attribute` kept them beside the values."""
-    return json.loads(Path(attribution.location).with_name("narrative.json").read_text(encoding="utf-8"))
 
 
 def _parquet(found: "Attribution", sample: "pd.DataFrame") -> bytes:
