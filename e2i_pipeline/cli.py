@@ -1,20 +1,24 @@
 """The thin `e2i` command line over what exists. The Dagster CLI remains the way to run things.
 
 `e2i run` calls it for the whole graph of one brand and shows one line a step; `e2i summary` says where the results
-are; `e2i serve` starts the deployed Bento.
+are; `e2i serve` starts the deployed Bento; `e2i dev` starts the UI.
 """
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from e2i_pipeline.config.loader import settings
+from e2i_pipeline.config.loader import PROJECT, settings
 from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.errors import ConfigurationError, E2IError
+
+_INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of a command that a person stopped by Ctrl-C, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except E2IError as err:
         print(f"{type(err).__name__}: {err}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,10 +46,11 @@ def _parser() -> argparse.ArgumentParser:
         ("run", _run, "materialize the whole graph for one brand, then say where to look"),
         ("summary", _summary, "say where the last results are"),
         ("serve", _serve, "start the deployed model"),
+        ("dev", _dev, "start the Dagster UI with the code location and the daemon"),
     ):
         sub = commands.add_parser(name, help=what)
         sub.add_argument("--brand", help="a configured brand; by default the first")
-        if name == "serve":
+        if name in ("serve", "dev"):
             sub.add_argument("--port", type=int, default=3000)
         sub.set_defaults(command=command)
     return parser
@@ -63,12 +70,33 @@ def _run(brand: str, options: argparse.Namespace, chosen: Settings) -> int:
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "e2i_pipeline.definitions"]
     command += ["--select", "*", "--partition", brand, "--config-json", json.dumps({"loggers": {"progress": {}}})]
     # Dagster's command line is superseded by `dg launch`, which shows no progress yet; its note helps nobody here.
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    status = subprocess.run(command, env=quiet, check=False).returncode  # noqa: S603 - our own interpreter, no shell
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore", "DAGSTER_HOME": _dagster_home(chosen)}
+    status = _wait_for(command, quiet)
     if status:
-        print(f"\nThe run failed (exit status {status}). What was done stays; run again to go on from there.")
+        how = "was interrupted" if status == _INTERRUPTED else f"failed (exit status {status})"
+        print(f"\nThe run {how}. What was done stays; run again to go on from there.", file=sys.stderr)
         return status
     return _summary(brand, options, chosen)
+
+
+def _dagster_home(chosen: Settings) -> str:
+    """Where Dagster keeps its records: where the environment says, else where `make` has it, set up as `make` does."""
+    if given := os.environ.get("DAGSTER_HOME"):
+        return given
+    home = chosen.state_dir / "dagster"
+    file, scratch = home / "dagster.yaml", home / f".dagster.yaml.{os.getpid()}"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            yaml = (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
+            scratch.write_text(yaml.replace("config: {}", f'config: {{base_dir: "{home}"}}'), encoding="utf-8")
+            scratch.replace(file)
+    except OSError as err:
+        raise ConfigurationError(
+            f"Dagster's folder {home} could not be set up: {err.strerror} ({err.filename}). Set E2I_STATE_DIR to a "
+            "folder that this user may write, or DAGSTER_HOME to one that is set up."
+        ) from err
+    return str(home)
 
 
 def _summary(brand: str, _options: argparse.Namespace, chosen: Settings) -> int:
@@ -83,14 +111,47 @@ def _serve(brand: str, options: argparse.Namespace, chosen: Settings) -> int:
     if not file.is_file():
         print(f"Nothing is deployed for {brand}: run `make run BRAND={brand}` first.", file=sys.stderr)
         return 1
-    from e2i_pipeline.serving.local_server import clean_environment, serve_command
+    from e2i_pipeline.serving.local_server import (
+        clean_environment,
+        read_deployment,
+        require_free_port,
+        require_in_store,
+        serve_command,
+    )
 
-    deployed = json.loads(file.read_text(encoding="utf-8"))
-    print(f"{deployed['bento_tag']} answers on http://127.0.0.1:{options.port} once it is up. Stop it with Ctrl-C.")
+    deployed = read_deployment(file)
+    tag, home = deployed["bento_tag"], deployed["bentoml_home"]
+    require_in_store(tag, home)
+    require_free_port(options.port)
+    print(f"{tag} answers on http://127.0.0.1:{options.port} once it is up. Stop it with Ctrl-C.")
     sys.stdout.flush()
-    command = serve_command(deployed["bento_tag"], options.port)
-    environment = clean_environment(deployed["bentoml_home"])
-    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 - our own interpreter, no shell
+    status = _wait_for(serve_command(tag, options.port), clean_environment(home))
+    return 0 if status == _INTERRUPTED else status
+
+
+def _dev(_brand: str, options: argparse.Namespace, chosen: Settings) -> int:
+    from e2i_pipeline.serving.local_server import require_free_port
+
+    require_free_port(options.port)  # `dagster dev` goes on without its UI where it cannot have the port
+    environment = {**os.environ, "DAGSTER_HOME": _dagster_home(chosen)}
+    print(f"The UI answers on http://127.0.0.1:{options.port} as soon as it is up. Stop it with Ctrl-C.")
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(options.port)]
+    status = _wait_for([*command, "-w", str(PROJECT / "workspace.yaml")], environment)
+    return 0 if status == _INTERRUPTED else status
+
+
+def _wait_for(command: list[str], environment: Mapping[str, str]) -> int:
+    """Runs a command to its end. An interrupt reaches it too, and it is given the time to put things in order."""
+    process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter, no shell
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    is_interrupted = False
+    while process.returncode is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            is_interrupted = True
+    return _INTERRUPTED if is_interrupted else process.returncode
 
 
 if __name__ == "__main__":

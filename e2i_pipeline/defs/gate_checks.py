@@ -126,6 +126,6 @@ def _gate_result(table: str, name: str, reports: Sequence[ValidationReport], ver
         check_name=name,
         asset_key=table,
         passed=verdict.is_passed,
-        description=" ".join(verdict.reasons) or "All that blocks has passed.",
+        description="\n".join(verdict.reasons) or "All that blocks has passed.",
         metadata=metadata,
     )

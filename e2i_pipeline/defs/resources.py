@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import SecretStr
 
 from e2i_pipeline.config.loader import settings
+from e2i_pipeline.config.make_arguments import make_arguments
 from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.progress import progress_logger
 from e2i_pipeline.resources.bentoml import BentoResource
@@ -29,6 +30,7 @@ from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
+from e2i_pipeline.resources.stages.run_report import RunReportResource
 from e2i_pipeline.resources.stages.training import TrainingResource
 from e2i_pipeline.storage.references import ReferenceIOManager
 from e2i_pipeline.storage.results import ResultStore
@@ -138,6 +140,16 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
             state_dir=state,
             environment=chosen.environment,
             **shared,
+        ),
+        "reports": RunReportResource(
+            state_dir=state,
+            engine=tools["engine"],
+            files=files,
+            gate=gate,
+            metadata=tools["metadata"],
+            source=chosen.source.kind,
+            make_arguments=make_arguments(chosen, os.environ),
+            is_mlflow_local=chosen.stores.mlflow_tracking_uri.get_secret_value().startswith("sqlite:"),
         ),
     }
 

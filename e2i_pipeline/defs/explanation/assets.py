@@ -1,7 +1,7 @@
-"""Why the model says what it says: SHAP attributions and the model card.
+"""Why the model says what it says, and what a run did: SHAP attributions, the model card, the report of the run.
 
 How attributions are summed and put into words stands in `domain/attribution.py` and `domain/narratives.py`; what the
-page looks like in `domain/report.py`.
+pages look like in `domain/report.py` and `domain/run_report.py`.
 """
 
 from datetime import UTC, datetime
@@ -12,11 +12,17 @@ from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.references import (
     AttributionRef,
+    BentoRef,
     DatasetRef,
+    DeploymentRef,
     EvaluationRef,
     ExperimentScope,
     FeatureRegistryRef,
+    ModelCardRef,
     ModelVersion,
+    OnlineFeaturesRef,
+    PredictionsRef,
+    PromotionRef,
     TrainedModelRef,
     TrainingDatasetRef,
     TuningResult,
@@ -26,8 +32,9 @@ from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.stages.explanation import ExplanationResource
+from e2i_pipeline.resources.stages.run_report import RunParts, RunReportResource
 from e2i_pipeline.storage.presentation import picture, table_of
-from e2i_pipeline.storage.results import ResultStore
+from e2i_pipeline.storage.results import ResultStore, data_version
 
 
 @dg.asset(partitions_def=BRANDS, kinds={"shap"}, retry_policy=ESSENTIAL_TOOL)
@@ -96,3 +103,52 @@ def model_card(
         return kept
     card = explanation.card(key, *parts)
     return results.keep(context, key, card, {"page": dg.MetadataValue.path(card.location), "version": card.version})
+
+
+@dg.asset(partitions_def=BRANDS, kinds={"html"}, retry_policy=ESSENTIAL_TOOL)
+@asset_boundary("observability_connector")
+def run_report(
+    context: dg.AssetExecutionContext,
+    validated_dataset: DatasetRef,
+    feature_registry: FeatureRegistryRef,
+    online_features: OnlineFeaturesRef,
+    training_dataset: TrainingDatasetRef,
+    experiment_scope: ExperimentScope,
+    hyperparameter_study: TuningResult,
+    trained_model: TrainedModelRef,
+    model_evaluation: EvaluationRef,
+    registered_model: ModelVersion,
+    shap_analysis: AttributionRef,
+    model_card: ModelCardRef,
+    bento: BentoRef,
+    promoted_model: PromotionRef,
+    deployment: DeploymentRef,
+    batch_predictions: PredictionsRef,
+    reports: RunReportResource,
+    results: ResultStore,
+    opik: OpikResource,
+) -> dg.MaterializeResult:
+    """One page per run: what came in, what was made of it, what serves now, how long it took and where it lies."""
+    parts = RunParts(
+        validated_dataset,
+        feature_registry,
+        online_features,
+        training_dataset,
+        experiment_scope,
+        hyperparameter_study,
+        trained_model,
+        model_evaluation,
+        registered_model,
+        shap_analysis,
+        model_card,
+        bento,
+        promoted_model,
+        deployment,
+        batch_predictions,
+    )
+    report = reports.write(parts, context.run.run_id, datetime.now(UTC), context.instance, results, opik)
+    return dg.MaterializeResult(
+        value=report,
+        data_version=data_version(report),
+        metadata={"page": dg.MetadataValue.path(report.page), "latest": dg.MetadataValue.path(report.location)},
+    )

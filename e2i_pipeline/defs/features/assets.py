@@ -85,7 +85,7 @@ def _feature_view(view: str, grain: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         chosen = settings().features
         key = content_key(view, validated_dataset.key, chosen, _FEATURE_CODE)
-        if kept := results.recall(context, key):
+        if kept := results.recall(context, key, feast.has_view):
             return kept
         table = feast.write_view(
             view,

@@ -21,7 +21,7 @@ from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.stages.deployment import DeploymentResource
 from e2i_pipeline.storage.presentation import table_metadata
-from e2i_pipeline.storage.results import ResultStore, data_version
+from e2i_pipeline.storage.results import ResultStore
 
 
 @dg.asset(partitions_def=BRANDS, kinds={"bentoml"}, retry_policy=ESSENTIAL_TOOL)
@@ -32,14 +32,20 @@ def bento(
     trained_model: TrainedModelRef,
     registered_model: ModelVersion,
     deployments: DeploymentResource,
+    results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """The Bento of the registered version, with a golden request: rows and the probabilities the model gives them."""
+    model = (registered_model.name, registered_model.version, trained_model.version)
+    key = content_key(model, training_dataset.version, deployments.packaging)
+    if kept := results.recall(context, key, deployments.has):
+        return kept
     built = deployments.package(training_dataset, trained_model, registered_model)
-    return dg.MaterializeResult(
-        value=built,
-        data_version=data_version(built),
-        metadata={
+    return results.keep(
+        context,
+        key,
+        built,
+        {
             "bento": built.tag,
             "model_tag": built.model_tag,
             "location": dg.MetadataValue.path(built.location),
@@ -55,14 +61,19 @@ def local_deployment(
     promoted_model: PromotionRef,
     bento: BentoRef,
     deployments: DeploymentResource,
+    results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """What `make serve` starts: the champion's Bento. Nothing that was not promoted is deployed."""
+    key = content_key(promoted_model.champion, bento.tag, deployments.environment)
+    if kept := results.recall(context, key, deployments.is_deployed):
+        return kept
     deployed = deployments.deploy(promoted_model, bento, context.run.run_id, datetime.now(UTC))
-    return dg.MaterializeResult(
-        value=deployed,
-        data_version=data_version(deployed),
-        metadata={
+    return results.keep(
+        context,
+        key,
+        deployed,
+        {
             "bento": deployed.bento_tag or "none: nothing was promoted yet",
             "endpoint": deployed.endpoint,
             "status": deployed.status,

@@ -26,10 +26,15 @@ def _staged(schema: TableSchema) -> dg.AssetsDefinition:
     )
     @asset_boundary("data_preparer")
     def staged(context: dg.AssetExecutionContext, source: SourceResource, opik: OpikResource) -> dg.MaterializeResult:
+        is_unchanged = source.is_landed(schema.name)
         table = source.stage(schema.name, now=datetime.now(UTC))
         if table.is_absent:
-            context.log.info("The source declares that it has no such table.")
-        return dg.MaterializeResult(value=table, metadata=table_metadata(table), data_version=data_version(table))
+            context.log.info("The source has no such table.")
+        return dg.MaterializeResult(
+            value=table,
+            metadata={**table_metadata(table), "unchanged": is_unchanged},
+            data_version=data_version(table),
+        )
 
     return staged
 

@@ -5,6 +5,7 @@ what exists. How models are fitted and judged stands in `domain/`, how a decisio
 """
 
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
@@ -23,13 +24,12 @@ from e2i_pipeline.defs.partitions import BRANDS
 from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.metadata import MetadataResource
-from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.training import TrainingResource
 from e2i_pipeline.storage.presentation import picture, table_of
-from e2i_pipeline.storage.results import ResultStore, data_version
+from e2i_pipeline.storage.results import ResultStore
 
 
 class StudyConfig(dg.Config):
@@ -47,14 +47,14 @@ class StudyConfig(dg.Config):
 @dg.asset(partitions_def=BRANDS, kinds={"json"}, deps=["training_dataset"], retry_policy=ESSENTIAL_TOOL)
 @asset_boundary("scope_definer")
 def experiment_scope(
-    context: dg.AssetExecutionContext, metadata: MetadataResource, opik: OpikResource
+    context: dg.AssetExecutionContext, metadata: MetadataResource, results: ResultStore, opik: OpikResource
 ) -> dg.MaterializeResult:
     """What is to be predicted for the brand, and what counts as good enough: fixed before training."""
     scope = _scope(context.partition_key)
+    if kept := results.recall(context, scope.key, metadata.has_experiment):
+        return kept
     metadata.record_experiment(scope, mlflow_experiment_id="", run_id=context.run.run_id)
-    return dg.MaterializeResult(
-        value=scope, data_version=data_version(scope), metadata=scope.model_dump(mode="json", exclude={"key"})
-    )
+    return results.keep(context, scope.key, scope, scope.model_dump(mode="json", exclude={"key"}))
 
 
 @dg.asset(partitions_def=BRANDS, kinds={"optuna", "mlflow", "xgboost", "scikitlearn"}, retry_policy=ESSENTIAL_TOOL)
@@ -142,7 +142,7 @@ def model_evaluation(
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """Discrimination, calibration and slices of the trained model per split, held against the scope's criteria."""
-    key = content_key(trained_model.version, experiment_scope.key)
+    key = content_key(trained_model.version, trained_model.mlflow_run_id, experiment_scope.key)
     if (kept := results.recall(context, key)) and gate.verdict_of(trained_model, experiment_scope):
         return kept
     evaluation, pictures = training.evaluate(training_dataset, experiment_scope, trained_model, context.run.run_id)
@@ -172,36 +172,21 @@ def registered_model(
     context: dg.AssetExecutionContext,
     trained_model: TrainedModelRef,
     model_evaluation: EvaluationRef,
-    mlflow: MlflowResource,
-    metadata: MetadataResource,
+    training: TrainingResource,
+    results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """The version in MLflow's registry: always registered, as `development`, with its verdict beside it."""
-    test = model_evaluation.metrics["test"]
-    version = mlflow.register_model(
-        brand=trained_model.brand,
-        model_type=settings().model_type,
-        run_id=trained_model.mlflow_run_id,
-        model_uri=trained_model.model_uri,
-        training_key=trained_model.key,
-        tags={
-            "e2i.meets_success_criteria": str(model_evaluation.is_passed).lower(),
-            "e2i.test_auc": f"{test['auc']:.4f}",
-        },
-        description=" ".join(model_evaluation.unmet) or "All success criteria are met.",
-    )
-    metadata.record_model(
+    model_type, logged = settings().model_type, (trained_model.mlflow_run_id, trained_model.model_uri)
+    key = content_key(trained_model.key, logged, model_evaluation.version, model_evaluation.unmet, model_type)
+    if kept := results.recall(context, key, training.is_registered):
+        return kept
+    version = training.register(trained_model, model_evaluation, model_type, context.run.run_id, datetime.now(UTC))
+    return results.keep(
+        context,
+        key,
         version,
-        metrics=model_evaluation.metrics,
-        fairness={},
-        run_id=context.run.run_id,
-        algorithm=trained_model.algorithm,
-        registered_at=datetime.now(UTC),
-    )
-    return dg.MaterializeResult(
-        value=version,
-        data_version=data_version(version),
-        metadata={
+        {
             "model": f"{version.name} version {version.version}",
             "stage": version.stage,
             "model_uri": version.model_uri,
@@ -221,19 +206,26 @@ def promoted_model(
     bento: BentoRef,
     training: TrainingResource,
     gate: GateResource,
+    results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """The decision whether the new version replaces the champion, by the stored verdicts and on the same rows."""
     evaluation = gate.verdict_of(trained_model, experiment_scope)
     infrastructure = gate.infrastructure_verdict(bento)
+    candidate = (registered_model.name, registered_model.version, trained_model.version, training_dataset.version)
+    verdicts = [(verdict.is_passed, verdict.reasons) for verdict in (evaluation, infrastructure) if verdict]
+    key = content_key(candidate, verdicts, bento.tag, training.promotion_rule)
+    if kept := results.recall(context, key, partial(training.still_stands, registered_model)):
+        return kept
     promotion = training.promote(
         training_dataset, trained_model, registered_model, evaluation, infrastructure, datetime.now(UTC)
     )
     champion = promotion.champion
-    return dg.MaterializeResult(
-        value=promotion,
-        data_version=data_version(promotion),
-        metadata={
+    return results.keep(
+        context,
+        key,
+        promotion,
+        {
             "decision": "promoted" if promotion.is_promoted else "kept as it was",
             "reason": promotion.reason,
             "champion": f"{champion.name} version {champion.version}, {champion.stage}" if champion else "none",

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
+from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.quality import Verdict
 from e2i_pipeline.contracts.references import (
     BentoRef,
     DeploymentRef,
@@ -68,12 +70,23 @@ class DeploymentResource(dg.ConfigurableResource):
         rows = example_rows(frame, dataset.features)
         bento = self.bentoml.package_model(self.files.read(trained.location), version, rows, frame)
         golden = json.loads(Path(bento.golden_request).read_text(encoding="utf-8"))
-        write_json(Path(bento.golden_request).with_name("request.json"), {"rows": golden["rows"][:1]})
+        write_json(_request(bento), {"rows": golden["rows"][:1]})
         return bento
 
+    @property
+    def packaging(self) -> str:
+        """What decides a Bento beside the model and its rows, for a content key."""
+        return f"{self.bentoml.packaging}/{code_version('contracts', 'domain', 'serving', 'errors.py')}"
+
     def has(self, bento: BentoRef) -> bool:
-        """Whether the Bento is still in its store."""
-        return self.bentoml.has(bento.tag)
+        """Whether the Bento is still in its store, and its requests lie beside it."""
+        return self.bentoml.has(bento.tag) and Path(bento.golden_request).is_file() and _request(bento).is_file()
+
+    def has_answered(self, bento: BentoRef, verdict: Verdict | None) -> bool:
+        """Whether a verdict says that this very Bento was seen to answer: since it was built, and it is still there."""
+        if verdict is None or not verdict.is_passed or not self.has(bento):
+            return False
+        return verdict.decided_at >= self.bentoml.built_at(bento.tag)
 
     def try_golden_request(self, bento: BentoRef) -> Answer:
         """Starts the Bento in a process of its own and sends the golden request.
@@ -98,6 +111,12 @@ class DeploymentResource(dg.ConfigurableResource):
         deployed = self.bentoml.deploy(bento)
         self.metadata.record_deployment(deployed, self.environment, run_id, model=champion, at=now)
         return deployed
+
+    def is_deployed(self, deployed: DeploymentRef) -> bool:
+        """Whether this is what is deployed for its brand, and recorded where a Bento is."""
+        if self.bentoml.current_deployment(deployed.brand) != deployed:
+            return False
+        return deployed.bento_tag is None or bool(self.metadata.rows("ml_deployments", id=deployed.key))
 
     def score(self, key: str, dataset: TrainingDatasetRef, promotion: PromotionRef) -> PredictionsRef:
         """Scores the brand's journeys whose outcome is still open with the champion.
@@ -146,3 +165,8 @@ class DeploymentResource(dg.ConfigurableResource):
             model_name=champion.name,
             model_version=champion.version,
         )
+
+
+def _request(bento: BentoRef) -> Path:
+    """A request to try by hand, beside the golden one."""
+    return Path(bento.golden_request).with_name("request.json")

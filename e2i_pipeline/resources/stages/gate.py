@@ -18,6 +18,7 @@ from e2i_pipeline.domain import quality
 from e2i_pipeline.errors import QCGateBlockedError
 from e2i_pipeline.resources.great_expectations import GreatExpectationsResource
 from e2i_pipeline.resources.metadata import MetadataResource
+from e2i_pipeline.resources.state_folder import StateFolder
 from e2i_pipeline.storage.references import write_json
 
 DATA_QUALITY = "data_quality"
@@ -69,7 +70,8 @@ class GateResource(dg.ConfigurableResource):
     ) -> tuple[tuple[ValidationReport, ...], Verdict]:
         """Validates a table, or some of its splits, and stores reports and verdict.
 
-        The same table under the same suite is not validated twice: the stored answer is given.
+        The same table under the same suite is not validated twice, by several processes at once neither: the stored
+        answer is given.
 
         Args:
             table: What to audit.
@@ -85,8 +87,18 @@ class GateResource(dg.ConfigurableResource):
             ToolUnavailable: An expectation could not be executed: nothing is known about the data.
         """
         key = self.key(table, others)
-        if kept := self._recall(key, splits):
-            return kept
+        with StateFolder(self.state_dir).turn(f"audit-{table.name}{getattr(table, 'brand', '')}"):
+            return self._recall(key, splits) or self._audited(key, table, run_id, now, splits, others)
+
+    def _audited(
+        self,
+        key: VerdictKey,
+        table: TableRef,
+        run_id: str,
+        now: datetime,
+        splits: Sequence[str],
+        others: Sequence[TableRef],
+    ) -> tuple[tuple[ValidationReport, ...], Verdict]:
         reports = tuple(
             self.great_expectations.validate(
                 table,
@@ -98,7 +110,7 @@ class GateResource(dg.ConfigurableResource):
             for split in splits
         )
         decisions = [self._decide(report) for report in reports]
-        verdict = _verdict(key, decisions, run_id, now)
+        verdict = _verdict(key, decisions, run_id, now, _landing_notes(table, reports))
         for report, decision, split in zip(reports, decisions, splits, strict=True):
             scores = self.great_expectations.dimensions(report)
             self.metadata.record_quality_report(report, scores, _status(report, decision), run_id)
@@ -201,21 +213,37 @@ class GateResource(dg.ConfigurableResource):
         verdict = self.metadata.verdict(key)
         if verdict is None:
             return None
-        return tuple(ValidationReport.model_validate_json(path.read_bytes()) for path in paths), verdict
+        try:
+            return tuple(ValidationReport.model_validate_json(path.read_bytes()) for path in paths), verdict
+        except ValueError:  # an unreadable report is made anew, like a missing one
+            return None
 
     def _report_path(self, key: VerdictKey, split: str) -> Path:
         return Path(self.state_dir) / "audits" / key.subject / f"{key.digest}{'-' if split else ''}{split}.json"
 
 
-def _verdict(key: VerdictKey, decisions: Sequence[Decision], run_id: str, now: datetime) -> Verdict:
+def _verdict(
+    key: VerdictKey, decisions: Sequence[Decision], run_id: str, now: datetime, notes: Sequence[str]
+) -> Verdict:
+    reasons = tuple(reason for decision in decisions for reason in decision.reasons)
     return Verdict(
         key=key,
         gate=DATA_QUALITY,
         is_passed=all(decision.is_passed for decision in decisions),
-        reasons=tuple(reason for decision in decisions for reason in decision.reasons),
+        reasons=(*reasons, *notes) if reasons else (),
         warnings=tuple(warning for decision in decisions for warning in decision.warnings),
         decided_at=now,
         run_id=run_id,
+    )
+
+
+def _landing_notes(table: TableRef, reports: Sequence[ValidationReport]) -> tuple[str, ...]:
+    """What landing met in the columns that failed: a null may be a value that could not be read."""
+    failed = {column for report in reports for o in report.having("failed") for column in o.column.split(",")}
+    return tuple(
+        f"{table.name} as it was landed: {d.defect}, in {d.rows:,} of {d.of_rows:,} rows; {d.treatment}."
+        for d in table.defects
+        if d.rows and d.defect.partition(":")[0] in failed
     )
 
 

@@ -5,14 +5,13 @@ mean stands in `domain/`.
 """
 
 import hashlib
-import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
+
+from e2i_pipeline.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from e2i_pipeline.domain.algorithms import ScoringModel
@@ -56,17 +55,14 @@ class ModelFilesResource(dg.ConfigurableResource):
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes a folder beside its place and moves it there; what was there is moved away first, whole."""
-    scratch, before = (folder.with_name(f".{folder.name}-{uuid.uuid4().hex}") for _ in range(2))
-    scratch.mkdir(parents=True)
-    try:
+    with scratch_folder(folder.parent) as scratch:
+        fresh, before = scratch / "fresh", scratch / "before"
+        fresh.mkdir()
         for name, content in files.items():
-            (scratch / name).write_bytes(content)
+            (fresh / name).write_bytes(content)
         if folder.exists():
-            os.replace(folder, before)  # noqa: PTH105 - atomic by definition
-        os.replace(scratch, folder)  # noqa: PTH105 - atomic by definition
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        shutil.rmtree(before, ignore_errors=True)
+            folder.rename(before)
+        fresh.rename(folder)
 
 
 def files_sha256(files: Mapping[str, bytes]) -> str:

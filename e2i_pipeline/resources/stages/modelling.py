@@ -4,11 +4,14 @@ A row is a journey at its prediction time: what Feast knew then, and the outcome
 `domain/features.py`, what counts as leakage in `domain/leakage.py`.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.cohort import CohortDefinition
 from e2i_pipeline.contracts.references import DatasetRef, FeatureRegistryRef, TableRef, TrainingDatasetRef
@@ -16,6 +19,7 @@ from e2i_pipeline.domain import cohorts, leakage, splits
 from e2i_pipeline.errors import LeakageFound
 from e2i_pipeline.resources.engine import EngineResource, literal, parquet, quoted, timestamp
 from e2i_pipeline.resources.feast import FeastResource
+from e2i_pipeline.storage.references import write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,9 +118,19 @@ class ModellingResource(dg.ConfigurableResource):
         return raw_features(frame, dataset.features).join(frame[list(columns)]), outcomes
 
     def audit_leakage(self, dataset: TrainingDatasetRef) -> "tuple[leakage.LeakageFinding, ...]":
-        """What the modelling rows know that they must not; empty where nothing was found."""
+        """What the modelling rows know that they must not; empty where nothing was found.
+
+        The same rows are audited once by the same rules; the findings are kept with the audits.
+        """
+        key = content_key(dataset.version, dataset.features, self.source_columns, self.target, _leakage_code())
+        kept = Path(self.state_dir) / "audits" / "leakage" / dataset.brand / f"{key}.json"
+        if kept.is_file():
+            stored = json.loads(kept.read_text(encoding="utf-8"))
+            return tuple(leakage.LeakageFinding.model_validate(finding) for finding in stored)
         frame = self.engine.read_pandas(dataset.location)
-        return leakage.audit(frame, dataset.features, self.source_columns, [self.target])
+        findings = leakage.audit(frame, dataset.features, self.source_columns, [self.target])
+        write_json(kept, [finding.model_dump(mode="json") for finding in findings])
+        return findings
 
     def require_no_leakage(self, dataset: TrainingDatasetRef) -> None:
         """Refuses a dataset that leaks, whatever an earlier run decided.
@@ -157,6 +171,10 @@ class ModellingResource(dg.ConfigurableResource):
     def _columns(self, present: Sequence[str]) -> list[str]:
         renamed = {"event_timestamp": "observation_date"}
         return [f"{quoted(name)} AS {quoted(renamed.get(name, name))}" for name in present if name != "index_date"]
+
+
+def _leakage_code() -> str:
+    return code_version("domain/leakage.py", "domain/splits.py")
 
 
 def _counts(rows: "pd.DataFrame") -> dict[str, tuple[int, int]]:

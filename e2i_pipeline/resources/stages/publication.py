@@ -16,11 +16,12 @@ from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.cohort import CohortDefinition
 from e2i_pipeline.contracts.references import DatasetRef, SplitCuts, TableRef
 from e2i_pipeline.domain import cohorts, splits
-from e2i_pipeline.errors import E2IError
-from e2i_pipeline.resources.engine import EngineResource, parquet, timestamp
+from e2i_pipeline.errors import CohortTooSmall, E2IError, SourceError
+from e2i_pipeline.resources.engine import EngineResource, parquet, quoted, timestamp
 from e2i_pipeline.storage.references import write_json
 
 if TYPE_CHECKING:
+    import duckdb
     from filelock import FileLock
 
 
@@ -58,8 +59,10 @@ class PublicationResource(dg.ConfigurableResource):
             as_of: Up to when anything is known.
 
         Raises:
+            SourceError: The journeys have no column of the outcome.
             CohortTooSmall: There are too few mature journeys to cut.
         """
+        self._require_target(tables["patient_journeys"])
         with self._lock():
             cuts, assignments, counts = self._split(tables["patient_journeys"], as_of)
             # Which cuts were kept depends on what was published before, so they are part of what the key names.
@@ -123,9 +126,13 @@ class PublicationResource(dg.ConfigurableResource):
             rows = connection.sql(self._journeys_sql(journeys, as_of, definition)).to_arrow_table()
             dates = rows["journey_start_date"].to_numpy().astype("datetime64[D]")
             mature = rows["is_mature"].to_numpy(zero_copy_only=False).astype(bool)
+            if not mature.any():
+                raise self._no_outcome(connection, journeys, as_of)
             gap = self._gap_days(definition)
             cuts = self._cuts(dates[mature], gap)
             split = splits.assign(dates, rows["patient_id"].to_numpy(zero_copy_only=False), mature, cuts, gap)
+            if self.split_settings["adopt_incoming"]:
+                split = splits.adopt(rows["incoming"].to_numpy(zero_copy_only=False), mature)
             connection.register(
                 "assigned",
                 pa.table(
@@ -151,12 +158,39 @@ class PublicationResource(dg.ConfigurableResource):
         )
         return cuts, assignments, {str(n): int(c) for n, c in zip(names, counts, strict=True)}
 
+    def _no_outcome(
+        self, connection: "duckdb.DuckDBPyConnection", journeys: TableRef, as_of: datetime
+    ) -> CohortTooSmall:
+        view = cohorts.as_of_view_sql(parquet(journeys.location), timestamp(as_of))
+        counted = connection.execute(f"SELECT count(*), count({quoted(self.target)}) FROM ({view})").fetchone()
+        known, told = counted or (0, 0)
+        unread = [d for d in journeys.defects if d.rows and d.defect.startswith(f"{self.target}:")]
+        notes = "".join(f" As it was landed: {d.defect}, in {d.rows:,} of {d.of_rows:,} rows." for d in unread)
+        return CohortTooSmall(
+            f"No outcome is settled on {as_of:%Y-%m-%d}, so there is nothing to learn, and nothing was published: of "
+            f"{known:,} journeys known by then, {known - told:,} have no {self.target}, and the outcome windows of the "
+            f"other {told:,} are still open.{notes} Deliver the outcome as 0 or 1, bring journeys of a longer period, "
+            "shorten cohort.outcome_window_days, or set a later as_of."
+        )
+
+    def _require_target(self, journeys: TableRef) -> None:
+        if journeys.has(self.target):
+            return
+        unknown = [d.defect for d in journeys.defects if "not a column of the data dictionary" in d.defect]
+        found = f" Found in its place: {'; '.join(unknown)}." if unknown else ""
+        raise SourceError(
+            f"patient_journeys has no column {self.target}, the outcome that is to be learned; nothing was published."
+            f"{found} Deliver the column under this name, or name the outcome's column in the setting `target`."
+        )
+
     def _journeys_sql(self, journeys: TableRef, as_of: datetime, definition: CohortDefinition) -> str:
         moment = timestamp(as_of)
         mature = cohorts.mature_sql(definition.outcome_window_days, moment, self.target)
         view = cohorts.as_of_view_sql(parquet(journeys.location), moment)
+        incoming = "data_split" if journeys.has("data_split") else "NULL"
         return (
-            f"SELECT patient_journey_id, patient_id, journey_start_date, {mature} AS is_mature FROM ({view}) "
+            f"SELECT patient_journey_id, patient_id, journey_start_date, {mature} AS is_mature, "
+            f"CAST({incoming} AS VARCHAR) AS incoming FROM ({view}) "
             "ORDER BY patient_journey_id"
         )
 

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -28,12 +29,13 @@ from e2i_pipeline.domain import promotion
 from e2i_pipeline.errors import E2IError
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
-from e2i_pipeline.resources.optuna import OptunaResource, StudyOutcome
-from e2i_pipeline.resources.stages.model_files import ModelFilesResource
+from e2i_pipeline.resources.optuna import OptunaResource
+from e2i_pipeline.resources.stages.model_files import ModelFilesResource, files_sha256
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 
 if TYPE_CHECKING:
     from e2i_pipeline.domain.algorithms import ScoringModel
+    from e2i_pipeline.resources.optuna_study import StudyOutcome
 
 SLICES = ("geographic_region", "gender", "insurance_type", "specialty", "age_group")
 """Columns by which the evaluation is broken down, where the data has them."""
@@ -100,7 +102,7 @@ class TrainingResource(dg.ConfigurableResource):
         timeout: int | None,
         run_id: str,
         say: Callable[[str], None],
-    ) -> tuple[TuningResult, StudyOutcome]:
+    ) -> "tuple[TuningResult, StudyOutcome]":
         """Runs the study, or the rest of it, inside the training's one MLflow run."""
         with self.mlflow.run(
             key,
@@ -143,12 +145,12 @@ class TrainingResource(dg.ConfigurableResource):
             is_reproducible=outcome.is_reproducible,
         )
         self.metadata.record_experiment(scope, run.experiment_id, run_id)
-        self.metadata.record_training_run(result, run_id, status="running", samples=dataset.split_counts)
+        self.metadata.record_training_run(result, run_id, status="completed", samples=dataset.split_counts)
         return result, outcome
 
     def has_run(self, tuned: TuningResult) -> bool:
-        """Whether the training's MLflow run is still there."""
-        return self.mlflow.find_run(tuned.key) == tuned.mlflow_run_id
+        """Whether the study and the training's MLflow run are still there; neither tool is imported."""
+        return self.optuna.has_study(tuned.study) and self.mlflow.find_run(tuned.key) == tuned.mlflow_run_id
 
     def fit(
         self, dataset: TrainingDatasetRef, scope: ExperimentScope, tuned: TuningResult, run_id: str
@@ -193,10 +195,11 @@ class TrainingResource(dg.ConfigurableResource):
         return fitted
 
     def has_model(self, model: TrainedModelRef) -> bool:
-        """Whether the model's files and its MLflow run are still there."""
-        from pathlib import Path
-
-        return Path(model.location).is_dir() and self.mlflow.find_run(model.key) == model.mlflow_run_id
+        """Whether the model's files are whole, and its MLflow run and logged model still there; nothing is imported."""
+        folder = Path(model.location)
+        is_whole = folder.is_dir() and files_sha256(self.files.read(folder)) == model.version
+        is_logged = self.mlflow.find_run(model.key) == model.mlflow_run_id and self.mlflow.has_model(model.model_uri)
+        return is_whole and is_logged
 
     def evaluate(
         self, dataset: TrainingDatasetRef, scope: ExperimentScope, trained: TrainedModelRef, run_id: str
@@ -243,11 +246,42 @@ class TrainingResource(dg.ConfigurableResource):
         )
         return evaluation, plots.evaluation_plots(curves)
 
+    def register(
+        self, trained: TrainedModelRef, evaluation: EvaluationRef, model_type: str, run_id: str, now: datetime
+    ) -> ModelVersion:
+        """Registers the model with its verdict beside it, or finds the version that it has."""
+        version = self.mlflow.register_model(
+            brand=trained.brand,
+            model_type=model_type,
+            run_id=trained.mlflow_run_id,
+            model_uri=trained.model_uri,
+            training_key=trained.key,
+            tags={
+                "e2i.meets_success_criteria": str(evaluation.is_passed).lower(),
+                "e2i.test_auc": f"{evaluation.metrics['test']['auc']:.4f}",
+            },
+            description=" ".join(evaluation.unmet) or "All success criteria are met.",
+        )
+        self.metadata.record_model(
+            version,
+            metrics=evaluation.metrics,
+            fairness={},
+            run_id=run_id,
+            algorithm=trained.algorithm,
+            registered_at=now,
+        )
+        return version
+
+    def is_registered(self, version: ModelVersion) -> bool:
+        """Whether the version is still in the registry and recorded; MLflow is not imported for its own file."""
+        rows = self.metadata.rows("ml_model_registry", name=version.name, version=version.version)
+        return bool(rows) and self.mlflow.has_version(version)
+
     def _optuna(self, n_trials: int | None, timeout: int | None) -> OptunaResource:
         asked = {"n_trials": n_trials, "timeout": timeout}
         return self.optuna.model_copy(update={name: value for name, value in asked.items() if value})
 
-    def history_plot(self, outcome: StudyOutcome) -> bytes:
+    def history_plot(self, outcome: "StudyOutcome") -> bytes:
         """The study's history as a PNG."""
         from e2i_pipeline.domain import plots
 
@@ -273,9 +307,11 @@ class TrainingResource(dg.ConfigurableResource):
         ours, theirs = self._compare(dataset, trained, champion)
         decision = promotion.decide(candidate, evaluation, champion, ours, theirs, self.promotion_margin)
         is_new = decision.is_promoted and (champion is None or champion.version != candidate.version)
-        if is_new and not self.dry_run:
+        if decision.is_promoted and not self.dry_run:
+            # For the champion of today it completes what a killed process began, and changes nothing otherwise.
             champion = self.mlflow.transition_model_stage(candidate.name, candidate.version, self.promotion_stage)
-            self.metadata.set_stage(champion.name, champion.version, champion.stage, is_champion=True, at=now)
+        if champion is not None and champion.version == candidate.version and not self.dry_run:
+            self._record_champion(champion, now)
         reason = f"{'Dry run, nothing was changed. ' if is_new and self.dry_run else ''}{decision.reason}"
         return PromotionRef(
             key=content_key(candidate, champion, decision.is_promoted, reason),
@@ -284,6 +320,28 @@ class TrainingResource(dg.ConfigurableResource):
             reason=reason,
             champion=champion,
         )
+
+    @property
+    def promotion_rule(self) -> str:
+        """What decides a promotion beside the verdicts and the data, for a content key."""
+        code = code_version("domain/promotion.py", "domain/metrics.py")
+        return f"{self.promotion_stage}/{self.promotion_margin}/{self.dry_run}/{code}"
+
+    def still_stands(self, candidate: ModelVersion, promotion: PromotionRef) -> bool:
+        """Whether a decision is still what the registry shows: its champion serves, and is recorded as serving."""
+        champion = promotion.champion.version if promotion.champion else None
+        if self.mlflow.holder(candidate.name, self.promotion_stage) != champion:
+            return False
+        return champion != candidate.version or self._recorded_champion(candidate.name) == champion
+
+    def _record_champion(self, champion: ModelVersion, now: datetime) -> None:
+        """Records who serves; a process that was killed after the registry's move may have left that undone."""
+        if self._recorded_champion(champion.name) != champion.version:
+            self.metadata.set_stage(champion.name, champion.version, champion.stage, is_champion=True, at=now)
+
+    def _recorded_champion(self, name: str) -> str | None:
+        recorded = self.metadata.champion(name)
+        return recorded.version if recorded else None
 
     def _compare(
         self, dataset: TrainingDatasetRef, trained: TrainedModelRef, champion: ModelVersion | None
