@@ -9,13 +9,16 @@ DATA ?=
 BRAND ?=
 PORT ?= 3000
 
-# One state folder holds one source's world: each configuration gets its own.
-STATE := $(if $(E2I_STATE_DIR),$(E2I_STATE_DIR),.e2i$(if $(CONFIG),-$(basename $(notdir $(CONFIG)))))
-
 ifneq (,$(wildcard .env))
 include .env
 export
 endif
+
+# One state folder holds one source's world: each configuration gets its own.
+CHOSEN := $(or $(CONFIG),$(E2I_CONFIG))
+STATE := $(if $(E2I_STATE_DIR),$(E2I_STATE_DIR),.e2i$(if $(CHOSEN),-$(basename $(notdir $(CHOSEN)))))
+# A DAGSTER_HOME of the user's own is theirs: nothing is written into it.
+HOME_FILE := $(if $(DAGSTER_HOME),,$(abspath $(STATE))/dagster/dagster.yaml)
 export E2I_STATE_DIR := $(abspath $(STATE))
 export DAGSTER_HOME ?= $(E2I_STATE_DIR)/dagster
 ifneq (,$(CONFIG))
@@ -29,12 +32,12 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all dev serve mlflow summary lint format check lock setup clean
+.PHONY: help run test test-all bench dev serve mlflow summary lint format check lock setup clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/.product $(DAGSTER_HOME)/dagster.yaml  ## the whole graph for one brand, then where to look (CONFIG=, DATA=, BRAND=)
+run: $(VENV)/.product $(HOME_FILE)  ## the whole graph for one brand, then where to look (CONFIG=, DATA=, BRAND=)
 	@$(BIN)/e2i run $(if $(BRAND),--brand $(BRAND))
 
 test: $(VENV)/.development  ## the tests
@@ -43,9 +46,11 @@ test: $(VENV)/.development  ## the tests
 test-all: $(VENV)/.development  ## the tests, slow and exhaustive variants too
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-dev: $(VENV)/.product $(DAGSTER_HOME)/dagster.yaml  ## the Dagster UI with the code location and the daemon (PORT=)
-	@echo "The UI answers on http://127.0.0.1:$(PORT) as soon as it is up. Stop it with Ctrl-C."
-	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT) -w workspace.yaml
+bench: $(VENV)/.development  ## hold the product against its bars (BAR=<one of them>, QUICK=1 for small sizes)
+	@$(BIN)/python -m benchmarks $(if $(BAR),--bar $(BAR)) $(if $(QUICK),--quick)
+
+dev: $(VENV)/.product $(HOME_FILE)  ## the Dagster UI with the code location and the daemon (PORT=)
+	@$(BIN)/e2i dev --port $(PORT)
 
 serve: $(VENV)/.product  ## start the deployed model of a brand (BRAND=, PORT=)
 	@$(BIN)/e2i serve --port $(PORT) $(if $(BRAND),--brand $(BRAND))
@@ -77,8 +82,9 @@ setup: $(VENV)/.development  ## create the environment only
 clean:  ## remove the environment and this configuration's state folder
 	rm -rf $(VENV) "$(E2I_STATE_DIR)"
 
-$(DAGSTER_HOME)/dagster.yaml: dagster.yaml
-	@mkdir -p "$(@D)" && cp dagster.yaml "$@"
+$(abspath $(STATE))/dagster/dagster.yaml: dagster.yaml
+	@mkdir -p "$(@D)" && sed 's|config: {}|config: {base_dir: "$(@D)"}|' dagster.yaml > "$@.$$$$" && mv "$@.$$$$" "$@" \
+		|| { echo "The state folder $(STATE) cannot be written. Set E2I_STATE_DIR to a folder that this user may write."; exit 1; }
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
