@@ -3,11 +3,14 @@
 What the test process has in its environment for these tools does not reach them.
 """
 
+import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PROJECT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 900
@@ -84,3 +87,45 @@ class Product:
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
+
+
+def at_once(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Calls a function of a test module in processes that race: one per call, started together.
+
+    No pool: it waits for ever where a worker or one of its own threads is lost.
+
+    Args:
+        function: Found again by its name in the child.
+        calls: The arguments of each call.
+
+    Returns:
+        What each call returned, in order.
+
+    Raises:
+        EOFError: A process ended without an answer; its trace is on standard error.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    racing: list[tuple[Any, Connection]] = []
+    for call in calls:
+        ours, theirs = spawn.Pipe(duplex=False)
+        process = spawn.Process(target=_answer, args=(theirs, function, call))
+        process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        racing.append((process, ours))
+    try:
+        return [_awaited(ours) for _, ours in racing]
+    finally:
+        for process, ours in racing:
+            ours.close()
+            process.kill()
+            process.join()
+
+
+def _answer(answers: Connection, function: Callable[..., Any], call: tuple[Any, ...]) -> None:
+    answers.send(function(*call))
+
+
+def _awaited(answers: Connection) -> Any:
+    if not answers.poll(TIMEOUT_S):
+        raise TimeoutError(f"a process gave no answer within {TIMEOUT_S} s")
+    return answers.recv()

@@ -1,10 +1,8 @@
 """The engine's one way to write: whole or not at all, under the hash of what was written."""
 
-import multiprocessing
 import signal
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from e2i_pipeline.resources.engine import (
     quoted,
     timestamp,
 )
+from e2i_pipeline_tests.processes import at_once
 
 ROWS = 300_000  # several row groups, so that threads have something to disagree about
 QUERY = f"SELECT hash(i) % 1000 AS bucket, i AS id, repeat('x', CAST(i % 7 AS INTEGER)) AS text FROM range({ROWS}) t(i)"
@@ -117,8 +116,7 @@ def test_a_failed_write_does_not_harm_the_connection(tmp_path: Path) -> None:
 
 
 def test_processes_that_write_at_once_agree_and_leave_one_table(tmp_path: Path) -> None:
-    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
-        written = [*pool.map(write, [tmp_path] * 8, ["SELECT i AS a FROM range(20000) t(i)"] * 8)]
+    written = at_once(write, [(tmp_path, "SELECT i AS a FROM range(20000) t(i)")] * 4)
 
     assert len(set(written)) == 1
     assert files(tmp_path / "table") == [f"{written[0].version[:32]}/data.parquet"]

@@ -1,6 +1,5 @@
 """The claim and the key of a state folder: made once, whoever comes first, and refused to anybody else."""
 
-import multiprocessing
 import stat
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from e2i_pipeline.errors import ConfigurationError, StateFolderConflict
 from e2i_pipeline.resources.state_folder import StateFolder
+from e2i_pipeline_tests.processes import at_once
 
 
 def test_a_claim_holds_for_its_source_alone(tmp_path: Path) -> None:
@@ -64,5 +64,4 @@ def make_key(root: Path) -> bytes:
 
 
 def test_processes_that_start_together_have_one_key(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        assert len(set(pool.map(make_key, [tmp_path] * 4))) == 1
+    assert len(set(at_once(make_key, [(tmp_path,)] * 4))) == 1

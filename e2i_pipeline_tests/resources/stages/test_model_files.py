@@ -1,7 +1,5 @@
 """Files of a training: whole or not at all, hashed by name and content, and a model that scores as it did."""
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 from e2i_pipeline.domain.algorithms import dump_model
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource, files_sha256
+from e2i_pipeline_tests.processes import at_once
 from e2i_pipeline_tests.serving.small_model import journeys, small_model
 
 FILES = {"evaluation.json": b"{}", "curve.png": b"\x89PNG"}
@@ -80,9 +79,8 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_processes_that_write_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
-    contents = [{name: bytes([i % 2]) * 50_000 for name in ("a", "b", "c")} for i in range(8)]
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        kept = [*pool.map(keep, [tmp_path] * 8, contents)]
+    contents = [{name: bytes([i % 2]) * 50_000 for name in ("a", "b", "c")} for i in range(4)]
+    kept = at_once(keep, [(tmp_path, content) for content in contents])
 
     folder = kept[0][0]
     assert files(tmp_path).read(folder) in contents
