@@ -1,8 +1,8 @@
 """What the default graph costs beyond the tools: against one plain script that makes the same tool calls.
 
 Both begin with nothing and end with the same model, metrics and scores. Start-up of both is left out: the product's
-time is that from the start of Dagster's run to its end, the script's begins where its interpreter has started. Each
-imports the tools when it first needs them, and that counts.
+time is that from the start of Dagster's run to its end, the script's begins where what Dagster imports to get there is
+imported. Each imports the tools when it first needs them, and that counts.
 """
 
 import json

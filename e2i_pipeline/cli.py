@@ -17,6 +17,11 @@ from e2i_pipeline.config.loader import PROJECT, settings
 from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.errors import ConfigurationError, E2IError
 
+_OWN_STORAGE = (
+    "Dagster's default one shows a run that was killed as running for ever, and may find its database locked where "
+    "several runs share it: take the section `storage` over from the repository's dagster.yaml, or name a server."
+)
+
 _INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a command that a person stopped by Ctrl-C, as shells have it."""
 
@@ -81,9 +86,7 @@ def _run(brand: str, options: argparse.Namespace, chosen: Settings) -> int:
 
 def _dagster_home(chosen: Settings) -> str:
     """Where Dagster keeps its records: where the environment says, else where `make` has it, set up as `make` does."""
-    if given := os.environ.get("DAGSTER_HOME"):
-        return given
-    home = chosen.state_dir / "dagster"
+    home = Path(os.environ.get("DAGSTER_HOME") or chosen.state_dir / "dagster")
     file, scratch = home / "dagster.yaml", home / f".dagster.yaml.{os.getpid()}"
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -91,6 +94,8 @@ def _dagster_home(chosen: Settings) -> str:
             yaml = (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
             scratch.write_text(yaml.replace("config: {}", f'config: {{base_dir: "{home}"}}'), encoding="utf-8")
             scratch.replace(file)
+        elif "storage:" not in file.read_text(encoding="utf-8"):
+            print(f"Note: {file} names no storage. {_OWN_STORAGE}", file=sys.stderr)
     except OSError as err:
         raise ConfigurationError(
             f"Dagster's folder {home} could not be set up: {err.strerror} ({err.filename}). Set E2I_STATE_DIR to a "

@@ -6,6 +6,7 @@ runs when stands in `defs/automation.py`.
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 import dagster as dg
@@ -38,7 +39,7 @@ class Look(NamedTuple):
     why_not: str
 
 
-def settled_change(cursor: str | None, fingerprints: Mapping[str, str]) -> Look:
+def settled_change(cursor: str | None, fingerprints: Mapping[str, str], now: datetime) -> Look:
     """Decides whether a changed source is to be run: when two looks in a row have seen it the same.
 
     A file that is still being copied is another one at each look; read too early, it might be taken for whole.
@@ -46,16 +47,18 @@ def settled_change(cursor: str | None, fingerprints: Mapping[str, str]) -> Look:
     Args:
         cursor: From the look before; None for the first.
         fingerprints: What identifies the input behind each table, by name.
+        now: When; the first look's time is remembered.
     """
-    last = json.loads(cursor) if cursor else {"seen": {}, "requested": {}, "requests": 0}
-    now = dict(sorted(fingerprints.items()))
-    changed = tuple(table for table in now if now[table] != last["requested"].get(table))
+    last = json.loads(cursor) if cursor else {"began": now.isoformat(), "seen": {}, "requested": {}, "requests": 0}
+    found = dict(sorted(fingerprints.items()))
+    changed = tuple(table for table in found if found[table] != last["requested"].get(table))
     if not changed:
-        return Look(json.dumps({**last, "seen": now}), "", (), "The source is what it was.")
-    if now != last["seen"]:
+        return Look(json.dumps({**last, "seen": found}), "", (), "The source is what it was.")
+    if found != last["seen"]:
         why_not = f"Changed: {', '.join(changed)}. It is run when the next look finds it as it is now."
-        return Look(json.dumps({**last, "seen": now}), "", changed, why_not)
-    # Counted, so that a source that goes back to what it was is run again: a run key serves once.
+        return Look(json.dumps({**last, "seen": found}), "", changed, why_not)
+    # Counted since the first look, as a run key serves once: a source that goes back to what it was is run again, and
+    # so is all where a person has reset the cursor.
     number = last["requests"] + 1
-    remembered = {"seen": now, "requested": now, "requests": number}
-    return Look(json.dumps(remembered), f"{number}-{content_key(now)}", changed, "")
+    remembered = {**last, "seen": found, "requested": found, "requests": number}
+    return Look(json.dumps(remembered), f"{last['began']}-{number}-{content_key(found)}", changed, "")

@@ -34,8 +34,9 @@ from e2i_pipeline_tests.processes import PROJECT, Done, Product
 from e2i_pipeline_tests.resources.connectors.omop_drop import shared_omop
 
 MODEL = "e2i-Kisqali-conversion"
+SOURCES = ("patient_journeys", "treatment_events", "hcp_profiles", "engagement_events")
 ASSETS = (
-    *("patient_journeys", "treatment_events", "hcp_profiles", "engagement_events", "validated_dataset"),
+    *(*SOURCES, "validated_dataset"),
     *("patient_features", "hcp_features", "engagement_features", "feature_registry", "online_features"),
     *("training_dataset", "experiment_scope", "hyperparameter_study", "trained_model", "model_evaluation"),
     *("registered_model", "promoted_model", "shap_analysis", "model_card", "bento", "deployment", "batch_predictions"),
@@ -135,6 +136,11 @@ def second(product: Product, first: Ran) -> Ran:
     done = product.e2i("run", "--brand", "Kisqali")
     assert done.status == 0, done.text
     return Ran(done, Looked(product).counts())
+
+
+def unchanged(done: Done) -> set[str]:
+    """The assets of which a run said that it found them."""
+    return set(re.findall(r"^ +\d+\.\d s  (\w+) +unchanged", done.err, re.MULTILINE))
 
 
 def summary_of(done: Done) -> dict[str, str]:
@@ -244,12 +250,84 @@ def test_nobody_is_named_and_no_raw_id_is_kept(looked: Looked) -> None:
 
 
 def test_a_second_run_finds_everything_unchanged(second: Ran, first: Ran, looked: Looked) -> None:
-    for asset in ASSETS:
-        assert re.search(rf"^ +\d+\.\d s  {asset} +unchanged", second.done.err, re.MULTILINE), asset
+    assert unchanged(second.done) == set(ASSETS)
     assert len(looked.mlflow_runs()) == 1
     assert len(looked.versions()) == 1
     assert len(looked.bentos()) == 1
     assert summary_of(second.done) == summary_of(first.done)
+
+
+LOST: dict[str, tuple[str, str]] = {
+    "a staged table": ("staging/hcp_profiles/*/data.parquet", "hcp_profiles"),
+    "a manifest": ("published/by-key/*.json", "validated_dataset"),
+    "the assignment to splits": ("published/assignments/*/data.parquet", "validated_dataset"),
+    "a feature table": ("features/patient_features/*/data.parquet", "patient_features"),
+    "the Feast registry": ("feast/registry.db", "feature_registry"),
+    "the online store": ("feast/online.db", "online_features"),
+    "the training dataset": ("training/Kisqali/*/data.parquet", "training_dataset"),
+    "a file of the model": ("models/Kisqali/*/preprocessing.skops", "trained_model"),
+    "the evaluation": ("evaluations/Kisqali/*/evaluation.json", "model_evaluation"),
+    "the narrative": ("attributions/Kisqali/*/narrative.json", "shap_analysis"),
+    "the card": ("cards/Kisqali/*/model_card.html", "model_card"),
+    "the Bento": ("bentoml/bentos/*/*/bento.yaml", "bento"),
+    "a golden request": ("bentos/*/*/golden_request.json", "bento"),
+    "the deployment": ("deployment/Kisqali.json", "deployment"),
+    "the predictions": ("predictions/Kisqali/*/data.parquet", "batch_predictions"),
+}
+"""What may be lost, by where it lies, and whose it is. Made again it is the same, so nothing that follows is."""
+
+
+def lose(state: Path, *names: str) -> set[str]:
+    """Deletes files; gives the assets whose they were."""
+    for name in names:
+        found = list(state.glob(LOST[name][0]))
+        assert found, name
+        for path in found:
+            path.unlink()
+    return {LOST[name][1] for name in names}
+
+
+def test_what_is_lost_is_made_again_and_nothing_else(product: Product, second: Ran, looked: Looked) -> None:
+    lost = lose(product.state, "a manifest", "the narrative", "the deployment", "the predictions")
+
+    done = product.e2i("run", "--brand", "Kisqali")
+
+    assert done.status == 0, done.text
+    assert unchanged(done) == set(ASSETS) - lost
+    assert summary_of(done) == summary_of(second.done)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOST)
+def test_exactly_what_is_lost_is_made_again(product: Product, second: Ran, looked: Looked, name: str) -> None:
+    lost = lose(product.state, name)
+
+    done = product.e2i("run", "--brand", "Kisqali")
+
+    assert done.status == 0, done.text
+    assert unchanged(done) == set(ASSETS) - lost
+    assert (len(looked.mlflow_runs()), len(looked.versions()), len(looked.bentos())) == (1, 1, 1)
+
+
+@pytest.mark.slow
+def test_a_changed_range_of_a_covariate_reaches_the_model(tmp_path: Path) -> None:
+    def run(high: int) -> set[str]:
+        covariate = "{name: bills, table: treatment_events, column: cost, dtype: numeric, aggregation: count"
+        settings = {
+            "E2I__BRANDS": "[Kisqali]",
+            "E2I__SOURCE__SYNTHETIC__JOURNEYS_PER_BRAND": "1500",
+            "E2I__OPTUNA__SEARCH__N_TRIALS": "4",
+            "E2I__FEATURES__COVARIATES": f"[{covariate}, low: 0, high: {high}}}]",
+        }
+        done = Product(tmp_path / "state", **settings).e2i("run")
+        assert done.status == 0, done.text
+        return unchanged(done)
+
+    run(high=100)
+    found = run(high=200)
+
+    assert found.isdisjoint({"feature_registry", "training_dataset", "hyperparameter_study", "trained_model", "bento"})
+    assert found >= set(SOURCES)
 
 
 def test_a_second_run_records_nothing_twice(second: Ran, first: Ran) -> None:
@@ -286,7 +364,7 @@ def test_a_lost_memory_finds_the_study_the_run_and_the_version(product: Product,
     done = product.e2i("run", "--brand", "Kisqali")
 
     assert done.status == 0, done.text
-    assert "unchanged" not in done.err
+    assert unchanged(done) == set(SOURCES)
     assert (len(looked.mlflow_runs()), len(looked.versions()), len(looked.bentos())) == (1, 1, 1)
     assert summary_of(done)["Bento"] == summary_of(second.done)["Bento"]
 

@@ -1,16 +1,20 @@
 """When a changed source counts as changed: no look too early, none too often, none forgotten."""
 
+from datetime import UTC, datetime, timedelta
+
 from e2i_pipeline.policies import Look, settled_change
 
 WHOLE = {"patient_journeys": "j1", "treatment_events": "t1"}
 OTHER = {**WHOLE, "patient_journeys": "j2"}
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def looks(*found: dict[str, str]) -> list[Look]:
     """Looks one after another, each with the cursor of the one before."""
     made: list[Look] = []
     for fingerprints in found:
-        made.append(settled_change(made[-1].cursor if made else None, fingerprints))
+        now = BEGAN + timedelta(minutes=len(made))
+        made.append(settled_change(made[-1].cursor if made else None, fingerprints, now))
     return made
 
 
@@ -44,7 +48,18 @@ def test_a_state_that_comes_back_after_another_was_run_is_a_request_of_its_own()
 def test_the_same_look_twice_makes_the_same_request() -> None:
     """As when the daemon ends between asking for runs and storing the cursor."""
     before = looks(WHOLE)[-1].cursor
-    assert settled_change(before, WHOLE) == settled_change(before, dict(reversed(WHOLE.items())))
+    later = BEGAN + timedelta(hours=1)
+    again = dict(reversed(WHOLE.items()))
+    assert settled_change(before, WHOLE, BEGAN) == settled_change(before, again, later)
+
+
+def test_all_is_requested_again_where_the_cursor_was_reset() -> None:
+    later = BEGAN + timedelta(days=1)
+    first = settled_change(settled_change(None, WHOLE, BEGAN).cursor, WHOLE, BEGAN)
+    again = settled_change(settled_change(None, WHOLE, later).cursor, WHOLE, later)
+    assert first.request
+    assert again.request
+    assert first.request != again.request
 
 
 def test_what_changed_and_why_nothing_is_run_are_said() -> None:

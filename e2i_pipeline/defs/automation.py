@@ -4,6 +4,8 @@ Each run goes as far as the gates let it, and does only what is not done yet. Bo
 on. How a change is recognized stands in `policies.py`, when to look in the configuration.
 """
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from e2i_pipeline.config.loader import settings
@@ -46,9 +48,10 @@ def source_changed(context: dg.SensorEvaluationContext, source: SourceResource) 
     A generated source never changes: it is refreshed once, after the sensor was switched on.
     """
     try:
-        look = settled_change(context.cursor, {table: source.fingerprint(table) for table in TABLES})
+        found = {table: source.fingerprint(table) for table in TABLES}
     except E2IError as err:
         return dg.SkipReason(str(err))
+    look = settled_change(context.cursor, found, datetime.now(UTC))
     if not look.request:
         return dg.SensorResult(skip_reason=look.why_not, cursor=look.cursor)
     tags = {"e2i/changed": ", ".join(look.changed)}

@@ -116,13 +116,34 @@ class BentoResource(dg.ConfigurableResource):
             if not self.has(settings.bento_tag):
                 self._build(files, settings, version, folder / "build.log")
             _write_atomically(golden, _golden_request(model, golden_rows).model_dump_json(indent=2))
+        return self._reference(settings.bento_tag, version)
+
+    def built_for(self, version: ModelVersion) -> BentoRef:
+        """The Bento of a registered version that the store holds: the deployed one, else the one built last.
+
+        Raises:
+            ToolRejected: The store holds none of it that is whole.
+        """
+        name, prefix = _tag_part(version.name), f"{_tag_part(version.version)}-"
+        folders = (Path(self.home) / "bentos" / name).glob(f"{prefix}*")
+        whole = [tag for tag in (f"{name}:{folder.name}" for folder in folders) if self.has(tag)]
+        if not whole:
+            raise ToolRejected(
+                f"{version.name} version {version.version} is the champion, and the store {self.home} has no whole "
+                "Bento of it, so it cannot be deployed. Restore the store (BENTOML_HOME), or move the stage "
+                f"{version.stage} to a version that has one."
+            )
+        deployed = self.current_deployment(version.brand).bento_tag
+        return self._reference(deployed if deployed in whole else max(whole, key=self.built_at), version)
+
+    def _reference(self, tag: str, version: ModelVersion) -> BentoRef:
         return BentoRef(
-            key=settings.bento_tag.rpartition("-")[2],
+            key=tag.rpartition("-")[2],
             brand=version.brand,
-            tag=settings.bento_tag,
-            model_tag=settings.model_tag,
-            location=str(self._in_store("bentos", settings.bento_tag)),
-            golden_request=str(golden),
+            tag=tag,
+            model_tag=tag,
+            location=str(self._in_store("bentos", tag)),
+            golden_request=str(self._folder(tag) / "golden_request.json"),
             model_name=version.name,
             model_version=version.version,
         )
@@ -373,7 +394,7 @@ def _without_installer(scratch: Path) -> Path:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    """Writes for the owner's eyes only: a golden request holds feature values of real journeys."""
+    """Writes for the owner's eyes only: a golden request shows what the model is asked."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as scratch:
         scratch.write(text)

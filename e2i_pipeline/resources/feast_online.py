@@ -37,13 +37,15 @@ def fill(
         engine: Reads the feature tables.
         registry: What was applied.
         until: Up to when.
-        record: JSON file that remembers the last time: registry key, `until`, tables.
+        record: JSON file that remembers the last time: registry key, `until`, tables, rows and their rate.
 
     Returns:
-        Rows written per view.
+        Rows written per view: those of the last time where it was for the same registry and the same `until`.
     """
     until = until.replace(tzinfo=UTC) if until.tzinfo is None else until.astimezone(UTC)
     last = last_fill(record) if record.is_file() else {}
+    if (last.get("key"), last.get("until")) == (registry.key, until.isoformat()):
+        return _filled(last)
     rows: dict[str, int] = {}
     begin = time.perf_counter()
     for view, table in registry.tables.items():
@@ -54,12 +56,18 @@ def fill(
             store.registry.apply_materialization(store.get_feature_view(view), store.project, min(start, until), until)
     seconds = time.perf_counter() - begin
     tables = {view: table.location for view, table in registry.tables.items() if not table.is_absent}
-    write_json(record, {"key": registry.key, "until": until.isoformat(), "tables": tables})
+    rate = sum(rows.values()) / seconds if any(rows.values()) else 0.0
+    done = {"key": registry.key, "until": until.isoformat(), "tables": tables, "rows": rows, "rows_per_second": rate}
+    write_json(record, done)
+    return _filled(done)
+
+
+def _filled(done: dict[str, Any]) -> OnlineFeaturesRef:
     return OnlineFeaturesRef(
-        key=content_key(registry.key, until.isoformat()),
-        until=until,
-        rows=rows,
-        rows_per_second=sum(rows.values()) / seconds if any(rows.values()) else 0.0,
+        key=content_key(done["key"], done["until"]),
+        until=datetime.fromisoformat(done["until"]),
+        rows=done["rows"],
+        rows_per_second=done["rows_per_second"],
     )
 
 
@@ -72,7 +80,8 @@ def last_fill(record: Path) -> dict[str, Any]:
     try:
         last = dict(json.loads(record.read_text(encoding="utf-8")))
         datetime.fromisoformat(last["until"])
-        return {"key": last["key"], "until": last["until"], "tables": dict(last["tables"])}
+        told = {"rows": dict(last["rows"]), "rows_per_second": float(last["rows_per_second"])}
+        return {"key": last["key"], "until": last["until"], "tables": dict(last["tables"]), **told}
     except (ValueError, KeyError, TypeError) as err:
         raise ToolRejected(
             f"{record} should say what the online store was filled with, and cannot be read ({type(err).__name__}). "

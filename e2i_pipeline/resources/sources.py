@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, KnownAt
 from e2i_pipeline.contracts.references import DefectCount, TableRef
@@ -27,8 +28,8 @@ from e2i_pipeline.storage.references import write_json
 if TYPE_CHECKING:
     import duckdb
 
-STAGING_VERSION = 1
-"""Raised whenever the same input would be landed as another table."""
+_CODE = code_version("contracts/tables.py", "domain", "resources/connectors", "resources/sources.py")
+"""What of our code decides how an input is landed."""
 
 _LANDED = "e2i_landed"
 
@@ -122,6 +123,8 @@ class SourceResource(dg.ConfigurableResource):
         kept = self._recall(table, key)
         if kept is not None and _is_whole(kept):
             return kept[0]
+        if kept is not None:
+            shutil.rmtree(Path(kept[0].location).parent, ignore_errors=True)  # damaged: it is landed again
         with self.engine.connect() as connection:
             _install_pads(connection, secret)
             reference = self._land(connection, connector, schema, columns, before)
@@ -147,7 +150,7 @@ class SourceResource(dg.ConfigurableResource):
     def _key(self, schema: TableSchema, columns: Collection[str], secret: bytes, fingerprint: str) -> str:
         """Content key of the snapshot of one input."""
         return content_key(
-            STAGING_VERSION, fingerprint, self.known_at, sorted(columns), schema, privacy.key_id(secret), self.kind
+            _CODE, fingerprint, self.known_at, sorted(columns), schema, privacy.key_id(secret), self.kind
         )
 
     @property
@@ -276,14 +279,12 @@ class SourceResource(dg.ConfigurableResource):
         return self._folder(table) / "keys" / f"{key}.json"
 
     def _recall(self, table: str, key: str) -> tuple[TableRef, int] | None:
-        """The snapshot landed under this key and its size in bytes; a damaged one is removed, to be landed again."""
+        """The snapshot landed under this key and its size in bytes, whether it is still whole or not."""
         try:
             stored = json.loads(self._record(table, key).read_text(encoding="utf-8"))
             reference, size = TableRef.model_validate(stored["table"]), int(stored["bytes"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        if not _is_whole((reference, size)):
-            shutil.rmtree(Path(reference.location).parent, ignore_errors=True)
         return reference, size
 
 

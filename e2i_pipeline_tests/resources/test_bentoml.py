@@ -1,6 +1,7 @@
 """A real Bento: built once, served once in a process of its own, asked, and held against the model itself."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -289,6 +290,29 @@ def test_deploying_writes_what_is_served_keeps_what_was_and_is_repeatable(
     assert written["previous"] == before
     assert bentoml.deploy(ref) == deployed == bentoml.current_deployment("Kisqali")
     assert json.loads(Path(deployed.location).read_text(encoding="utf-8")) == written
+
+
+def test_the_bento_of_an_older_version_is_found_in_the_store(tmp_path: Path) -> None:
+    bentoml = resource(tmp_path)
+    name = "e2i-kisqali-conversion"
+    for number, key in enumerate(("1-old", "1-new", "2-other", "1-half")):
+        for store, manifest in (("bentos", "bento.yaml"), ("models", "model.yaml")):
+            folder = tmp_path / "bentoml" / store / name / key
+            folder.mkdir(parents=True)
+            if key != "1-half":
+                (folder / manifest).write_text("")
+                os.utime(folder / manifest, (number, number))
+
+    found = bentoml.built_for(VERSION)
+
+    assert (found.tag, found.brand, found.model_version) == (f"{name}:1-new", "Kisqali", "1")
+    assert bentoml.deploy(found.model_copy(update={"tag": f"{name}:1-old"})).bento_tag == f"{name}:1-old"
+    assert bentoml.built_for(VERSION).tag == f"{name}:1-old", "what is deployed stays"
+
+
+def test_a_champion_without_a_bento_is_said_to_have_none(tmp_path: Path) -> None:
+    with pytest.raises(ToolRejected, match=r"conversion version 1 is the champion, .* no whole Bento .* Restore"):
+        resource(tmp_path).built_for(VERSION)
 
 
 def test_a_child_process_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

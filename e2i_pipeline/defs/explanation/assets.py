@@ -49,8 +49,9 @@ def shap_analysis(
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """SHAP values of the registered version on a sample of the test split, per feature, on the log-odds margin."""
-    key = content_key(trained_model.version, training_dataset.version, explanation.sampling, code_version("domain"))
-    if kept := results.recall(context, key):
+    explained = (trained_model.version, _version(registered_model), training_dataset.version)
+    key = content_key(explained, explanation.sampling, code_version("domain", "resources/shap.py"))
+    if kept := results.recall(context, key, explanation.has):
         return kept
     attribution, plot, narrative = explanation.attribute(
         key, training_dataset, trained_model, registered_model, context.run.run_id, datetime.now(UTC)
@@ -98,7 +99,8 @@ def model_card(
         registered_model,
         shap_analysis,
     )
-    key = content_key(*(part.key for part in parts), model_evaluation.version, code_version("domain"))
+    versions = (_version(registered_model), hyperparameter_study.mlflow_run_id, model_evaluation.version)
+    key = content_key(*(part.key for part in parts), versions, code_version("domain"))
     if kept := results.recall(context, key):
         return kept
     card = explanation.card(key, *parts)
@@ -152,3 +154,8 @@ def run_report(
         data_version=data_version(report),
         metadata={"page": dg.MetadataValue.path(report.page), "latest": dg.MetadataValue.path(report.location)},
     )
+
+
+def _version(model: ModelVersion) -> tuple[str, str, str]:
+    """What tells a registered version from another one of the same training."""
+    return model.name, model.version, model.mlflow_run_id

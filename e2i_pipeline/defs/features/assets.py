@@ -29,8 +29,12 @@ from e2i_pipeline.storage.presentation import feature_table, table_metadata, tab
 from e2i_pipeline.storage.results import ResultStore
 
 _FEATURE_CODE = code_version(
-    "domain/features.py", "domain/feature_sql.py", "domain/feature_tables.py", "domain/prediction_time.py"
+    *(f"domain/{name}.py" for name in ("features", "feature_sql", "feature_tables", "prediction_time", "cohorts")),
+    *(f"resources/{name}.py" for name in ("feast", "feast_online", "feast_reads", "stages/modelling")),
 )
+"""What of our code decides features and modelling rows."""
+
+_PUBLISHING_CODE = code_version("domain/splits.py", "domain/cohorts.py", "resources/stages/publication.py")
 
 
 @dg.asset(kinds={"parquet", "greatexpectations"}, retry_policy=ESSENTIAL_TOOL)
@@ -50,7 +54,7 @@ def validated_dataset(
     tables = [patient_journeys, treatment_events, hcp_profiles, engagement_events]
     verdicts = gate.require(tables)
     as_of = gate.dataset_as_of(tables)
-    key = publication.key({t.name: t for t in tables}, as_of, code_version("domain/splits.py", "domain/cohorts.py"))
+    key = publication.key({t.name: t for t in tables}, as_of, _PUBLISHING_CODE)
     if kept := results.recall(context, key):
         publication.make_current(kept.value)
         return kept
@@ -123,7 +127,7 @@ def feature_registry(
 ) -> dg.MaterializeResult:
     """The applied Feast registry: entities, views and the feature service over the present feature tables."""
     tables = (patient_features, hcp_features, engagement_features)
-    key = content_key([t.version for t in tables], feast.project, feast.definitions_hash())
+    key = content_key([t.key for t in tables], _FEATURE_CODE, feast.project, feast.definitions_hash())
     if kept := results.recall(context, key, feast.is_applied):
         return kept
     applied = feast.apply({t.name: t for t in tables})
@@ -152,7 +156,7 @@ def online_features(
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """The online store, filled with each entity's latest values up to `as_of`."""
-    key = content_key(feature_registry.key, validated_dataset.as_of.isoformat())
+    key = content_key(feature_registry.key, validated_dataset.as_of.isoformat(), _FEATURE_CODE)
     if kept := results.recall(context, key, feast.is_materialized):
         return kept
     online = feast.materialize(feature_registry, until=validated_dataset.as_of)

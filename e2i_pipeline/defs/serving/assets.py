@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.references import (
     BentoRef,
@@ -65,7 +66,7 @@ def local_deployment(
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """What `make serve` starts: the champion's Bento. Nothing that was not promoted is deployed."""
-    key = content_key(promoted_model.champion, bento.tag, deployments.environment)
+    key = content_key(promoted_model.champion, bento.tag, deployments.environment, deployments.bentoml.home)
     if kept := results.recall(context, key, deployments.is_deployed):
         return kept
     deployed = deployments.deploy(promoted_model, bento, context.run.run_id, datetime.now(UTC))
@@ -93,7 +94,8 @@ def batch_predictions(
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """One row per journey whose outcome is still open: the champion's probability, and whether it is flagged."""
-    key = content_key(promoted_model.champion, training_dataset.version)
+    code = code_version("resources/stages/deployment.py", "resources/stages/modelling.py", "domain")
+    key = content_key(promoted_model.champion, training_dataset.version, code)
     if kept := results.recall(context, key):
         return kept
     scored = deployments.score(key, training_dataset, promoted_model)

@@ -73,7 +73,11 @@ def hyperparameter_study(
     """The brand's Optuna study: the best algorithm and parameters on the validation split."""
     gate.require([training_dataset])
     key = training.key(training_dataset, experiment_scope, config.n_trials)
-    if kept := results.recall(context, key, training.has_run):
+    kept = results.recall(context, key, training.has_run)
+    if kept and (longer := training.longer_key(kept.value, config.timeout)) != key:
+        context.log.info("The earlier study was cut short by its time-out, and may take longer now.")
+        key, kept = longer, results.recall(context, longer, training.has_run)
+    if kept:
         return kept
     modelling.require_no_leakage(training_dataset)
     tuned, outcome = training.study(

@@ -100,23 +100,29 @@ class DeploymentResource(dg.ConfigurableResource):
             return Answer(str(err), {"problem": str(err)})
 
     def deploy(self, promotion: PromotionRef, bento: BentoRef, run_id: str, now: datetime) -> DeploymentRef:
-        """Deploys the Bento if its version is the champion; else what is deployed stays.
+        """Deploys the champion's Bento: this one, or where its version was not promoted, the champion's own.
 
         Returns:
             What is deployed now.
+
+        Raises:
+            ToolRejected: The champion's Bento is in the store no more.
         """
         champion = promotion.champion
-        if champion is None or (champion.name, champion.version) != (bento.model_name, bento.model_version):
+        if champion is None:
             return self.bentoml.current_deployment(bento.brand)
-        deployed = self.bentoml.deploy(bento)
+        is_champions = (champion.name, champion.version) == (bento.model_name, bento.model_version)
+        deployed = self.bentoml.deploy(bento if is_champions else self.bentoml.built_for(champion))
         self.metadata.record_deployment(deployed, self.environment, run_id, model=champion, at=now)
         return deployed
 
     def is_deployed(self, deployed: DeploymentRef) -> bool:
-        """Whether this is what is deployed for its brand, and recorded where a Bento is."""
+        """Whether this is what is deployed for its brand; a Bento must still be in its store, and recorded."""
         if self.bentoml.current_deployment(deployed.brand) != deployed:
             return False
-        return deployed.bento_tag is None or bool(self.metadata.rows("ml_deployments", id=deployed.key))
+        if deployed.bento_tag is None:
+            return True
+        return self.bentoml.has(deployed.bento_tag) and bool(self.metadata.rows("ml_deployments", id=deployed.key))
 
     def score(self, key: str, dataset: TrainingDatasetRef, promotion: PromotionRef) -> PredictionsRef:
         """Scores the brand's journeys whose outcome is still open with the champion.

@@ -8,10 +8,12 @@ import io
 import json
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.references import (
     AttributionRef,
     DatasetRef,
@@ -63,8 +65,15 @@ class ExplanationResource(dg.ConfigurableResource):
 
     @property
     def sampling(self) -> str:
-        """What decides the sample, for a content key."""
-        return f"{self.seed}/{self.shap.max_samples}/{self.shap.explainer_type}"
+        """What decides sample, values and picture beside the model, for a content key."""
+        chosen = (self.shap.max_samples, self.shap.explainer_type, self.shap.max_display, self.shap.check_additivity)
+        return content_key(self.seed, chosen)
+
+    def has(self, attribution: AttributionRef) -> bool:
+        """Whether values, picture and narrative are still there as they were, and recorded."""
+        folder = Path(attribution.location).parent
+        is_whole = folder.is_dir() and files_sha256(self.files.read(folder)) == attribution.version
+        return is_whole and bool(self.metadata.rows("ml_shap_analyses", attribution_key=attribution.key))
 
     def attribute(
         self,

@@ -40,11 +40,12 @@ if TYPE_CHECKING:
 SLICES = ("geographic_region", "gender", "insurance_type", "specialty", "age_group")
 """Columns by which the evaluation is broken down, where the data has them."""
 
-_CODE = tuple(
-    f"domain/{name}.py"
-    for name in ("algorithms", "encoding", "learners", "metrics", "native_files", "search_space", "tuning")
+_CODE = (
+    *(f"domain/{name}.py" for name in ("algorithms", "encoding", "learners", "metrics", "native_files")),
+    *("domain/search_space.py", "domain/tuning.py"),
+    *("resources/optuna.py", "resources/optuna_study.py", "resources/stages/training.py"),
 )
-"""What of our code decides what a study finds."""
+"""What of our code decides what a study finds, and what is fitted and evaluated after it."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -89,9 +90,16 @@ class TrainingResource(dg.ConfigurableResource):
         search = (self.optuna.sampler, self.optuna.pruner, n_trials or self.optuna.n_trials, self.early_stopping_rounds)
         code = code_version(*_CODE)
         space = {name: self.search_space[name] for name in self.algorithms}
-        return content_key(
-            dataset.brand, dataset.version, scope.key, space, self.algorithms, self.metric, search, code, self.seed
-        )
+        data = (dataset.version, dataset.features)
+        return content_key(dataset.brand, data, scope.key, space, self.algorithms, self.metric, search, code, self.seed)
+
+    def longer_key(self, tuned: TuningResult, timeout: int | None) -> str:
+        """The training key of a study that was cut short and may take longer now; else the one that it has.
+
+        A longer study may find other parameters, so it is another training: neither model nor version is overwritten.
+        """
+        allowed = timeout or self.optuna.timeout
+        return tuned.key if tuned.is_reproducible or allowed <= tuned.seconds else content_key(tuned.key, allowed)
 
     def study(
         self,
@@ -150,7 +158,8 @@ class TrainingResource(dg.ConfigurableResource):
 
     def has_run(self, tuned: TuningResult) -> bool:
         """Whether the study and the training's MLflow run are still there; neither tool is imported."""
-        return self.optuna.has_study(tuned.study) and self.mlflow.find_run(tuned.key) == tuned.mlflow_run_id
+        is_there = self.optuna.has_study(tuned.study) and self.mlflow.find_run(tuned.key) == tuned.mlflow_run_id
+        return is_there and bool(self.metadata.rows("ml_training_runs", training_key=tuned.key))
 
     def fit(
         self, dataset: TrainingDatasetRef, scope: ExperimentScope, tuned: TuningResult, run_id: str
