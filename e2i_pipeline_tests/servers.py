@@ -217,3 +217,64 @@ def opik_server() -> Iterator[OpikServer]:
     server = OpikServer()
     yield server
     server.stop()
+
+
+class S3:
+    """A real S3 API on loopback, by moto's server: buckets and objects in the memory of this process.
+
+    Attributes:
+        url: Its address.
+    """
+
+    def __init__(self) -> None:
+        from moto.server import ThreadedMotoServer
+
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._server.start()
+        self.url = "http://{}:{}".format(*self._server.get_host_and_port())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What boto3 needs to reach it, and nothing else."""
+        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+        return {**keys, "AWS_ENDPOINT_URL": self.url, "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def bucket(self) -> str:
+        """Makes an empty bucket and gives its name."""
+        name = f"bucket-{uuid.uuid4().hex[:12]}"
+        self._client().create_bucket(Bucket=name)
+        return name
+
+    def objects(self, bucket: str) -> dict[str, bytes]:
+        """All that a bucket holds, by key."""
+        client = self._client()
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        keys = [o["Key"] for page in pages for o in page.get("Contents", ())]
+        return {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+    def stop(self) -> None:
+        """Stops the server."""
+        self._server.stop()
+
+    def _client(self) -> Any:
+        import boto3
+
+        given = self.environment
+        session = boto3.Session(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
+        return session.client("s3", endpoint_url=self.url)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """A fresh server, which the environment names; what a process keeps of an earlier one is let go."""
+    from e2i_pipeline.resources import data_docs_s3
+
+    server = S3()
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    data_docs_s3.client.cache_clear()
+    data_docs_s3.circuit.cache_clear()
+    yield server
+    server.stop()
+    data_docs_s3.client.cache_clear()
+    data_docs_s3.circuit.cache_clear()

@@ -58,6 +58,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     merged = _overlay(merged, _from_environment(env, merged))
     if data := env.get("E2I_DATA"):
         merged = _overlay(merged, {"source": {"location": data}})
+    if bucket := env.get("GE_DATA_DOCS_S3_BUCKET"):
+        site = f"s3://{bucket.removeprefix('s3://')}"
+        merged = _overlay(merged, {"great_expectations": {"data_docs_site": site}})
     try:
         return Settings.model_validate({**merged, "profile": profile, "state_dir": state})
     except ValidationError as err:

@@ -124,6 +124,20 @@ class FeatureSettings(Part):
     covariates: list[Covariate]
 
 
+class DefaultExpectations(Part):
+    """What must be true of the columns of a table without a suite of its own, in `e2i_default_suite`.
+
+    Attributes:
+        not_null: Columns without nulls.
+        unique: Columns without duplicates.
+        in_set: The values that a column may have.
+    """
+
+    not_null: list[str]
+    unique: list[str]
+    in_set: dict[str, list[bool | int | float | str]]
+
+
 class QcGateSettings(Part):
     """The gate on data quality: shares are 0..1."""
 
@@ -133,10 +147,21 @@ class QcGateSettings(Part):
 
 
 class GreatExpectationsSettings(Part):
-    """Which suite fits which problem, and the gate."""
+    """Which suite fits which problem, the gate, and where the data docs and what is behind them lie."""
 
     default_suites: dict[str, str]
+    default_expectations: DefaultExpectations
     qc_gate: QcGateSettings
+    data_docs_site: str
+    checkpoint_store: str
+
+    @field_validator("data_docs_site", "checkpoint_store")
+    @classmethod
+    def _reachable(cls, place: str) -> str:
+        scheme, separator, rest = place.partition("://")
+        if separator and (scheme != "s3" or not re.match(r"[a-z0-9]", rest)):
+            raise ValueError("data docs lie in a folder or in s3://bucket/prefix; no other address is known")
+        return place.rstrip("/") if separator else place
 
 
 class StudyDefaults(Part):
@@ -270,7 +295,6 @@ class Stores(Part):
     feast_registry: SecretStr
     bentoml_home: Path
     gx_root: Path
-    data_docs: str
     deployment_target: Literal["local"]
     step_isolation: Literal["in_process", "multiprocess"]
 

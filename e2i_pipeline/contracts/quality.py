@@ -46,6 +46,7 @@ class ValidationReport(Contract):
         outcomes: One per expectation, in the suite's order.
         seconds: Wall-clock seconds.
         data_docs: Path or URL of the rendered result; empty where none was made.
+        data_docs_problem: Why none could be made, and what to do; empty where one was made, or none was wanted.
     """
 
     table: str
@@ -56,6 +57,7 @@ class ValidationReport(Contract):
     outcomes: tuple[ExpectationOutcome, ...]
     seconds: float
     data_docs: str = ""
+    data_docs_problem: str = ""
 
     def having(self, status: str) -> tuple[ExpectationOutcome, ...]:
         """The outcomes of one status."""

@@ -18,7 +18,7 @@ from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.stages.gate import REFERENCES, GateResource
 from e2i_pipeline.resources.suites import read_suite
-from e2i_pipeline.storage.presentation import expectation_metadata, table_of
+from e2i_pipeline.storage.presentation import data_docs_metadata, expectation_metadata, table_of
 
 SEVERITY = {
     "critical": dg.AssetCheckSeverity.ERROR,
@@ -119,9 +119,7 @@ def _gate_result(table: str, name: str, reports: Sequence[ValidationReport], ver
         metadata["reasons"] = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in verdict.reasons))
     if verdict.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in verdict.warnings))
-    docs = [r.data_docs for r in reports if r.data_docs]
-    if docs:
-        metadata["data_docs"] = dg.MetadataValue.path(docs[0])
+    metadata |= data_docs_metadata(reports)
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=table,

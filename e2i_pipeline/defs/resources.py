@@ -158,11 +158,13 @@ def _great_expectations(chosen: Settings, engine: EngineResource) -> GreatExpect
     gate = chosen.great_expectations.qc_gate
     return GreatExpectationsResource(
         gx_root=str(chosen.stores.gx_root),
-        data_docs=chosen.stores.data_docs,
+        data_docs=chosen.great_expectations.data_docs_site,
+        checkpoint_store=chosen.great_expectations.checkpoint_store,
         min_pass_rate=gate.min_pass_rate,
         block_on_failure=gate.block_on_failure,
         critical_expectations=gate.critical_expectations,
         default_suites=chosen.great_expectations.default_suites,
+        default_expectations=chosen.great_expectations.default_expectations.model_dump(),
         engine=engine,
     )
 

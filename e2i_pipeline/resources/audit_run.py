@@ -1,22 +1,21 @@
 """One run of Great Expectations: a suite's planned expectations on one batch, in a context that leaves nothing behind.
 
 The result is redacted before anything is stored or rendered. What to run belongs in `audit_plans.py`, what becomes of
-the results in `audit_results.py`.
+the results in `audit_results.py`, and the pages that show them in `data_docs.py`.
 """
 
 import importlib
-import logging
 import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.audit_plans import Step
 from e2i_pipeline.resources.audit_results import redact, results_by_name
+from e2i_pipeline.resources.data_docs import Docs, Page, publish
 from e2i_pipeline.resources.suites import parameters_in
 
 if TYPE_CHECKING:
@@ -33,11 +32,6 @@ RESULT_FORMAT = {
 }
 """Counts only: by default GX stores the values that it did not expect."""
 
-DATA_DOCS_HISTORY = 200
-"""Audits that the data docs' index lists, newest first; older pages stay where they are."""
-
-_VIEWS = "e2i_pipeline.resources.data_docs_views"
-_LOG = logging.getLogger(__name__)
 _ONE_AT_A_TIME = threading.Lock()
 """GX keeps the current context in a global of the process."""
 
@@ -49,8 +43,8 @@ def run_suite(
     asset: str,
     version: str,
     parameters: Mapping[str, Any],
-    data_docs: str,
-) -> tuple[dict[str, Any], str]:
+    data_docs: Docs,
+) -> tuple[dict[str, Any], Page]:
     """Runs a suite as a GX checkpoint.
 
     Args:
@@ -60,10 +54,10 @@ def run_suite(
         asset: Name of the table, and of the split where one is audited.
         version: The table's data version.
         parameters: Values of the suite parameters.
-        data_docs: Folder of the data docs; empty for none.
+        data_docs: Where the data docs are.
 
     Returns:
-        GX's results by name of the expectation, redacted, and the page of the data docs (empty where none was made).
+        GX's results by name of the expectation, redacted, and the page of the data docs.
 
     Raises:
         ToolRejected: GX refused to run the suite as a whole.
@@ -71,7 +65,7 @@ def run_suite(
     with _ONE_AT_A_TIME:
         context, key, result = _run_checkpoint(suite, pairs, batch, asset, version, parameters)
         redact(result)
-        return results_by_name(result), _rendered(context, key, result, asset, data_docs)
+        return results_by_name(result), publish(context, key, result, asset, data_docs)
 
 
 def great_expectations() -> ModuleType:
@@ -184,73 +178,4 @@ def _entry(step: Step, severity: str) -> dict[str, Any]:
         "severity": severity,
         "description": expectation.rule or None,
         "meta": meta,
-    }
-
-
-def _rendered(context: Any, key: Any, result: Any, asset: str, data_docs: str) -> str:
-    """The page of the data docs; empty where it could not be made, since the audit stands without it."""
-    if not data_docs:
-        return ""
-    if "://" in data_docs:
-        _LOG.warning("No data docs for %s: only a local folder can hold them so far, not an address.", asset)
-        return ""
-    try:
-        page = _render(context, key, result, Path(data_docs))
-    except Exception as err:
-        _LOG.warning("No data docs for %s in %s: %s.", asset, data_docs, type(err).__name__)
-        return ""
-    if not page:
-        _LOG.warning("No data docs for %s in %s: Great Expectations did not render the page.", asset, data_docs)
-    return page
-
-
-def _render(context: Any, key: Any, result: Any, folder: Path) -> str:
-    """Adds a redacted result to the data docs and gives the page's path; empty where GX gave up on it.
-
-    Results and suites behind the pages are kept in `results/` and `suites/`: GX removes a page whose source it does not
-    find, so processes take turns.
-    """
-    from filelock import FileLock
-
-    stores = {
-        "published_results": ("ValidationResultsStore", "results"),
-        "published_suites": ("ExpectationsStore", "suites"),
-    }
-    for name, (kind, place) in stores.items():
-        context.add_store(name, {"class_name": kind, "store_backend": _files(folder / place)})
-    suite_key = key.expectation_suite_identifier
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        context.stores["published_suites"].set(suite_key, context.suites.get(suite_key.name))
-        context.stores["published_results"].set(key, result)
-        context.add_data_docs_site("data_docs", _site(folder))
-        context.build_data_docs(site_names=["data_docs"], resource_identifiers=[key, suite_key])
-    url = context.get_docs_sites_urls(resource_identifier=key, site_names=["data_docs"])[0]["site_url"]
-    return str(url or "").removeprefix("file://")
-
-
-def _site(folder: Path) -> dict[str, Any]:
-    section = {"class_name": "DefaultSiteSectionBuilder", "view": {"module_name": _VIEWS, "class_name": "PageView"}}
-    return {
-        "class_name": "SiteBuilder",
-        "show_how_to_buttons": False,
-        "store_backend": _files(folder),
-        "site_index_builder": {
-            "class_name": "DefaultSiteIndexBuilder",
-            "view": {"module_name": _VIEWS, "class_name": "IndexView"},
-            "validation_results_limit": DATA_DOCS_HISTORY,
-        },
-        "site_section_builders": {
-            "expectations": {**section, "source_store_name": "published_suites"},
-            "validations": {**section, "source_store_name": "published_results"},
-            "profiling": "None",
-        },
-    }
-
-
-def _files(folder: Path) -> dict[str, Any]:
-    return {
-        "class_name": "TupleFilesystemStoreBackend",
-        "base_directory": str(folder.absolute()),
-        "suppress_store_backend_id": True,
     }

@@ -18,6 +18,7 @@ from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport,
 from e2i_pipeline.contracts.references import TableRef
 from e2i_pipeline.domain import quality
 from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
+from e2i_pipeline.resources.data_docs import Docs, Page
 from e2i_pipeline.resources.engine import EngineResource
 from e2i_pipeline.resources.suites import (
     EXISTS,
@@ -44,11 +45,13 @@ class GreatExpectationsResource(dg.ConfigurableResource):
 
     Attributes:
         gx_root: Folder of the GX project; the suites are in its `expectations/`.
-        data_docs: Folder of the data docs; empty for none.
+        data_docs: Folder of the data docs, or `s3://bucket/prefix`; empty for none.
+        checkpoint_store: Where the results and suites behind the pages are kept, likewise; empty for beside them.
         min_pass_rate: Pass rate below which the gate closes, 0..1.
         block_on_failure: Whether the gate closes at all.
         critical_expectations: Types that are critical where a suite does not say otherwise.
         default_suites: Suite of the modelling dataset per problem type.
+        default_expectations: What the default suite expects beside its own (`domain.quality.default_expectations`).
         engine: Reads the tables.
     """
 
@@ -58,6 +61,8 @@ class GreatExpectationsResource(dg.ConfigurableResource):
     block_on_failure: bool
     critical_expectations: list[str]
     default_suites: dict[str, str]
+    checkpoint_store: str = ""
+    default_expectations: dict = {}  # noqa: RUF012 - pydantic copies a default
     engine: EngineResource
 
     def expectations(self, suite: str, additional: Iterable[Mapping[str, Any]] = ()) -> tuple[Expectation, ...]:
@@ -160,7 +165,7 @@ class GreatExpectationsResource(dg.ConfigurableResource):
             batch = self._batch(batch_query(chosen, steps, table, resolved, known, split_filter), table, suite)
             if batch.empty:
                 steps = tuple(_without_rows(step) for step in steps)
-        outcomes, data_docs = self._run(chosen, steps, batch, table, resolved, split_filter)
+        outcomes, page = self._run(chosen, steps, batch, table, resolved, split_filter)
         return ValidationReport(
             table=table.name,
             data_version=table.version,
@@ -169,7 +174,8 @@ class GreatExpectationsResource(dg.ConfigurableResource):
             split=split_filter,
             outcomes=outcomes,
             seconds=time.perf_counter() - started,
-            data_docs=data_docs,
+            data_docs=page.place,
+            data_docs_problem=page.problem,
         )
 
     def dimensions(
@@ -211,7 +217,13 @@ class GreatExpectationsResource(dg.ConfigurableResource):
         return Path(self.gx_root) / "expectations"
 
     def _read(self, suite: str, additional: Iterable[Mapping[str, Any]] = ()) -> Suite:
-        return read_suite(self._folder, suite, additional)
+        """The suite; the default one with what the configuration adds, for the tables that have those columns."""
+        if suite != DEFAULT_SUITE:
+            return read_suite(self._folder, suite, additional)
+        configured = quality.default_expectations(**self.default_expectations)
+        read = read_suite(self._folder, suite, (*configured, *additional))
+        columns = (str(entry["kwargs"]["column"]) for entry in configured)
+        return read._replace(optional_columns=(*read.optional_columns, *columns))
 
     def _batch(self, query: str, table: TableRef, suite: str) -> "pd.DataFrame":
         """Reads the batch, in the column types that GX compares without a loop over the rows."""
@@ -243,21 +255,21 @@ class GreatExpectationsResource(dg.ConfigurableResource):
         table: TableRef,
         parameters: Mapping[str, Any],
         split: str,
-    ) -> tuple[tuple[ExpectationOutcome, ...], str]:
+    ) -> tuple[tuple[ExpectationOutcome, ...], Page]:
         from e2i_pipeline.resources.audit_results import outcome_of
         from e2i_pipeline.resources.audit_run import run_suite
 
         severities = [step.expectation.severity_under(self.critical_expectations) for step in steps]
         pairs = [(step, severity) for step, severity in zip(steps, severities, strict=True) if not step.status]
-        results, data_docs = {}, ""
+        results, page, docs = {}, Page(), Docs(self.data_docs, self.checkpoint_store)
         if pairs and batch is not None:
             asset = f"{table.name}[{split}]" if split else table.name
-            results, data_docs = run_suite(suite.name, pairs, batch, asset, table.version, parameters, self.data_docs)
+            results, page = run_suite(suite.name, pairs, batch, asset, table.version, parameters, docs)
         outcomes = (
             outcome_of(step, severity, suite, results.get(step.expectation.name))
             for step, severity in zip(steps, severities, strict=True)
         )
-        return tuple(outcomes), data_docs
+        return tuple(outcomes), page
 
 
 def _without_rows(step: "Step") -> "Step":

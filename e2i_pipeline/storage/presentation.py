@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from e2i_pipeline.contracts.quality import ExpectationOutcome
+from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport
 from e2i_pipeline.contracts.references import FeatureSpec, TableRef
 
 
@@ -65,6 +65,17 @@ def expectation_metadata(outcome: ExpectationOutcome) -> dict[str, Any]:
         shown["observed"] = outcome.observed
     if outcome.reason:
         shown["reason"] = outcome.reason
+    return shown
+
+
+def data_docs_metadata(reports: Iterable[ValidationReport]) -> dict[str, Any]:
+    """The first page of the audits' data docs, as a link; and, where one could not be made, why not."""
+    given = tuple(reports)
+    shown: dict[str, Any] = {}
+    if place := next((r.data_docs for r in given if r.data_docs), ""):
+        shown["data_docs"] = dg.MetadataValue.url(place) if "://" in place else dg.MetadataValue.path(place)
+    if problem := next((r.data_docs_problem for r in given if r.data_docs_problem), ""):
+        shown |= {"is_degraded": True, "data_docs_problem": problem}
     return shown
 
 

@@ -31,6 +31,16 @@ def test_a_tools_own_variable_wins_over_the_profile() -> None:
     assert chosen.stores.mlflow_tracking_uri.get_secret_value() == "http://127.0.0.1:5999"
 
 
+@pytest.mark.parametrize("given", ["e2i-ge-docs/site", "s3://e2i-ge-docs/site/"])
+def test_a_bucket_for_the_data_docs_wins_over_the_folder(given: str) -> None:
+    folder = {"E2I__GREAT_EXPECTATIONS__DATA_DOCS_SITE": "/srv/docs"}
+    assert load_settings(folder).great_expectations.data_docs_site == "/srv/docs"
+
+    chosen = load_settings({**folder, "GE_DATA_DOCS_S3_BUCKET": given}).great_expectations
+
+    assert (chosen.data_docs_site, chosen.checkpoint_store) == ("s3://e2i-ge-docs/site", "")
+
+
 def test_the_environment_wins_over_the_overlay_and_the_overlay_over_the_default(tmp_path: Path) -> None:
     overlay = tmp_path / "mine.yaml"
     overlay.write_text("splits: {gap_days: 3, version: 2}\nbrands: [Only]\n", encoding="utf-8")
@@ -72,6 +82,8 @@ def test_a_value_is_never_repeated_in_the_message() -> None:
         ({"E2I__BRANDS": "[A, A]"}, "named twice"),
         ({"E2I__OPTUNA__ALGORITHMS": "[xgboost, magic]"}, "no entry for magic"),
         ({"E2I_ENGINE": "spark"}, "engine"),
+        ({"E2I__GREAT_EXPECTATIONS__DATA_DOCS_SITE": "gs://bucket"}, "in a folder or in s3://bucket/prefix"),
+        ({"GE_DATA_DOCS_S3_BUCKET": "s3://"}, "in a folder or in s3://bucket/prefix"),
     ],
 )
 def test_what_cannot_hold_is_refused(environ: dict[str, str], message: str) -> None:

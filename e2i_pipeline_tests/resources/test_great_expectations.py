@@ -18,6 +18,7 @@ from e2i_pipeline.contracts.references import FeatureSpec, TableRef
 from e2i_pipeline.contracts.tables import TABLES
 from e2i_pipeline.domain import quality
 from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
+from e2i_pipeline.resources.great_expectations import DEFAULT_SUITE
 from e2i_pipeline_tests.resources.audit_tables import GOOD, GX_ROOT, PARAMETERS, auditor, journeys, profiles, stage
 
 Change = Callable[[dict[str, list[Any]]], Any]
@@ -413,10 +414,15 @@ def test_only_counts_and_shares_are_observed(tmp_path: Path) -> None:
     assert b"987654" not in b"".join(p.read_bytes() for p in (tmp_path / "docs").rglob("*") if p.is_file())
 
 
-def test_a_suite_is_only_read(tmp_path: Path) -> None:
+def test_suites_are_only_read(tmp_path: Path) -> None:
+    """Every suite of the repository is audited, some twice and with failures: not a byte of gx/ changes."""
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in GX_ROOT.rglob("*") if p.is_file()}
-    audited(tmp_path, "hcp_profiles")
-    audited(tmp_path, "hcp_profiles", put("decile", 99))
+    gx = auditor(tmp_path, data_docs=str(tmp_path / "docs"))
+    used = [audited(tmp_path, table).suite for table in GOOD]
+    used += [audited(tmp_path, table, broken.change).suite for table, (broken, *_) in BROKEN.items()]
+    modelling = stage(tmp_path, "training_dataset", GOOD["training_dataset"][1]())
+    used += [gx.validate(modelling, gx.default_suite(problem), PARAMETERS).suite for problem in ("regression", "other")]
+    assert set(used) == {path.stem for path in (GX_ROOT / "expectations").glob("*.json")}
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in GX_ROOT.rglob("*") if p.is_file()} == before
 
 
@@ -437,13 +443,13 @@ def test_data_docs_keep_earlier_pages(tmp_path: Path) -> None:
     assert "e2i_engagement_events" in index
 
 
-@pytest.mark.parametrize("place", ["s3://bucket/docs", "{file}/docs"])
-def test_an_audit_stands_without_data_docs(tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str) -> None:
+def test_an_audit_stands_without_data_docs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("not a folder")
-    gx = auditor(tmp_path, data_docs=place.format(file=tmp_path / "file"))
+    gx = auditor(tmp_path, data_docs=str(tmp_path / "file" / "docs"))
     report = gx.validate(stage(tmp_path, "hcp_profiles", profiles()), "e2i_hcp_profiles", PARAMETERS)
     assert report.passed > 5
     assert report.data_docs == ""
+    assert "See that the folder can be made and written" in report.data_docs_problem
     assert "No data docs for hcp_profiles" in caplog.text
 
 
@@ -534,6 +540,41 @@ def test_the_default_suite_is_for_what_has_none(tmp_path: Path) -> None:
     }
     assert outcome(report, "name_is_not_null").severity == "critical"
     assert outcome(report, "kind_is_in_set").severity == "warning"
+
+
+def test_configured_expectations_reach_any_table_without_a_suite(tmp_path: Path) -> None:
+    configured = {"not_null": ["name"], "unique": ["name", "serial"], "in_set": {"kind": ["a", "b"], "size": [1]}}
+    gx = auditor(tmp_path, default_expectations=configured)
+    table = stage(tmp_path, "something", {"name": ["x", "x", None], "kind": ["a", "b", "c"]})
+    report = gx.validate(table, gx.default_suite("ranking"), {})
+    assert {o.name: o.unexpected_rows for o in report.having("failed")} == {
+        "name_is_not_null": 1,
+        "name_is_unique": 2,
+        "kind_is_in_set": 1,
+    }
+    assert {o.name: o.reason for o in report.having("skipped")} == {
+        "serial_is_unique": "serial was not delivered",
+        "size_is_in_set": "size was not delivered",
+    }
+    scores = gx.dimensions(report)
+    assert scores["uniqueness"] == pytest.approx(0.0)
+    assert scores["timeliness"] is None
+    assert gx.suite_hash(DEFAULT_SUITE, {}) != auditor(tmp_path).suite_hash(DEFAULT_SUITE, {})
+
+
+def test_what_the_platform_calls_is_there(tmp_path: Path) -> None:
+    """As `docs/connectors.md` names it: the two suites by problem, a saved suite, and an audit with its figures."""
+    gx = auditor(tmp_path, gx_root=str(tmp_path / "gx"))
+    assert [gx.default_suite(p) for p in ("classification", "regression", "clustering")] == [
+        *("e2i_classification_suite", "e2i_regression_suite", "e2i_default_suite")
+    ]
+    entry = {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "x"}, "meta": {"name": "x_is_unique"}}
+    gx.create_suite("mine", [entry])
+    table = stage(tmp_path, "theirs", {"x": [1, 1, 2], "data_split": ["train", "test", "test"]})
+    whole, split = (gx.validate(table, "mine", {}, split_filter=name) for name in ("", "test"))
+    assert (whole.passed, whole.failed, whole.skipped, whole.pass_rate) == (0, 1, 0, pytest.approx(1 / 3))
+    assert (split.passed, split.failed) == (1, 0)
+    assert whole.seconds > 0
 
 
 def test_a_new_suite_is_saved_once(tmp_path: Path) -> None:

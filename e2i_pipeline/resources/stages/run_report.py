@@ -189,7 +189,7 @@ class RunReportResource(dg.ConfigurableResource):
                 "promotion": parts.promoted_model,
                 "places": places,
                 "home": self.state_dir,
-                "links": {place: _relative(place, folder) for place in pages},
+                "links": {place: place if "://" in place else _relative(place, folder) for place in pages},
             }
         )
 
