@@ -107,6 +107,7 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
         suites={**SUITES, "training_dataset": chosen.great_expectations.default_suites[chosen.problem_type]},
         parameters={"brands": chosen.brands, "cohort_unit": chosen.cohort.unit},
         as_of=chosen.as_of.isoformat() if chosen.as_of else "",
+        modelling=modelling,
     )
     return {
         "modelling": modelling,

@@ -4,7 +4,7 @@ It looks at finished rows, and so finds what the rules upstream let through. Wha
 affair; how splits are made stands in `splits.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,9 @@ MINIMUM_PER_CATEGORY = 10
 """Rows that a category needs before its rate counts: with fewer, any identifier separates the outcome by chance."""
 
 _KNOWN_AT = "_known_at"
+
+KINDS = ("patient_overlap", "temporal_order", "outcome_derived", "separates_outcome", "known_too_late")
+"""What is looked for, by the names of the findings."""
 
 
 class LeakageFinding(Contract):
@@ -90,6 +93,24 @@ def audit(
         *_separating(assigned[assigned["data_split"] == "train"], features),
         *_known_too_late(assigned),
     )
+
+
+def counts(findings: Sequence[LeakageFinding], columns: Iterable[str]) -> dict[str, int | None]:
+    """Rows concerned per kind of leak (patients, for `patient_overlap`), summed over the features.
+
+    Args:
+        findings: From `audit`.
+        columns: Columns of the audited dataset.
+
+    Returns:
+        One number per kind; None for what could not be looked for, since no column says when a feature was known.
+    """
+    found: dict[str, int | None] = dict.fromkeys(KINDS, 0)
+    for finding in findings:
+        found[finding.name] = (found[finding.name] or 0) + finding.count
+    if not any(column.endswith(_KNOWN_AT) for column in columns):
+        found["known_too_late"] = None
+    return found
 
 
 def _patient_overlap(frame: "pd.DataFrame") -> list[LeakageFinding]:

@@ -22,7 +22,8 @@ class DataQualityReport(RunLinks, Base):
         tested_rows: Rows tested, summed over the row-level expectations; `unexpected_rows` likewise.
         success_rate: Passing over tested rows, 0..1.
         failed_expectations: Name, type, column, severity, counts and observed aggregate of each; never a row's value.
-        leakage: Result of the leakage audit, where one ran.
+        leakage: Rows per kind of leak, null for a kind that could not be tested; null as a whole where no leakage audit
+            ran. It is the dataset's, and the same for each of its splits.
         seconds: Wall-clock seconds.
     """
 

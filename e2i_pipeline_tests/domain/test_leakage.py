@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from e2i_pipeline.contracts.references import FeatureSpec
-from e2i_pipeline.domain.leakage import LeakageFinding, audit
+from e2i_pipeline.domain.leakage import KINDS, LeakageFinding, audit, counts
 
 ROWS = 400
 FEATURES = (
@@ -51,6 +51,31 @@ def test_patient_in_two_splits_is_found() -> None:
     frame.loc[[300, 390], "patient_id"] = "p0"
     found = only(audit(frame, FEATURES))
     assert (found.name, found.count, found.severity) == ("patient_overlap", 1, "critical")
+
+
+def test_rows_are_counted_per_kind_and_what_was_not_tested_is_no_zero() -> None:
+    frame = clean_frame()
+    frame.loc[[300, 390], "patient_id"] = "p0"
+    assert counts(audit(frame, FEATURES), frame.columns) == {
+        **dict.fromkeys(KINDS, 0),
+        "patient_overlap": 1,
+        "known_too_late": None,
+    }
+    frame["age_known_at"] = frame["observation_date"] + pd.to_timedelta([1] * 7 + [0] * (ROWS - 7), unit="D")
+    found = audit(frame, FEATURES)
+    assert counts(found, frame.columns)["known_too_late"] == 7
+    assert counts((*found, *found), frame.columns)["known_too_late"] == 14
+    assert counts((), frame.columns) == dict.fromkeys(KINDS, 0)
+
+
+def test_every_kind_of_finding_is_counted() -> None:
+    frame = clean_frame()
+    frame.loc[[300, 390], "patient_id"] = "p0"
+    frame.loc[300, "observation_date"] = pd.Timestamp("2030-01-01")
+    frame["recoded"], frame["days_to_treatment"] = frame["target"] * 2.0, 0.0
+    frame["age_known_at"] = frame["observation_date"] + pd.Timedelta(days=1)
+    features = (*numeric("recoded"), FeatureSpec(name="days_to_treatment", kind="numeric", view="patient_features"))
+    assert {finding.name for finding in audit(frame, features)} == set(KINDS)
 
 
 def test_unassigned_rows_are_not_looked_at() -> None:

@@ -66,7 +66,7 @@ class QualityRecords(Records):
             status: `passed`, `failed`, `warning` or `skipped`.
             run_id: Dagster run.
             mlflow_run_id: MLflow run, where one exists.
-            leakage: Result of the leakage audit, where one ran.
+            leakage: Rows per kind of leak (`domain.leakage.counts`), where the leakage audit ran.
 
         Raises:
             ToolRejected: The status or a dimension is not one of these.

@@ -12,12 +12,21 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
+from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.quality import ValidationReport, Verdict, VerdictKey
-from e2i_pipeline.contracts.references import BentoRef, EvaluationRef, ExperimentScope, TableRef, TrainedModelRef
-from e2i_pipeline.domain import quality
+from e2i_pipeline.contracts.references import (
+    BentoRef,
+    EvaluationRef,
+    ExperimentScope,
+    TableRef,
+    TrainedModelRef,
+    TrainingDatasetRef,
+)
+from e2i_pipeline.domain import leakage, quality
 from e2i_pipeline.errors import QCGateBlockedError
 from e2i_pipeline.resources.great_expectations import GreatExpectationsResource
 from e2i_pipeline.resources.metadata import MetadataResource
+from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.state_folder import StateFolder
 from e2i_pipeline.storage.references import write_json
 
@@ -41,6 +50,22 @@ class Decision(NamedTuple):
     warnings: tuple[str, ...]
 
 
+class Leaks(NamedTuple):
+    """The result of a leakage audit: rows per kind of leak (None where none was made), what blocks, what warns."""
+
+    counts: dict[str, int | None] | None = None
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def joined(self, decision: Decision) -> Decision:
+        """A decision on one split that holds for the leaks too; they block whatever the gate is set to."""
+        return Decision(
+            decision.is_passed and not self.reasons,
+            (*decision.reasons, *self.reasons),
+            (*decision.warnings, *self.warnings),
+        )
+
+
 class GateResource(dg.ConfigurableResource):
     """The one gate of the pipeline.
 
@@ -51,6 +76,7 @@ class GateResource(dg.ConfigurableResource):
         suites: Suite per table.
         parameters: What the configuration decides in the suites: `brands`, `cohort_unit`, ...
         as_of: The configured `as_of` as ISO text; empty takes the table's own.
+        modelling: Audits a training dataset for leakage, which its verdict is about too.
     """
 
     state_dir: str
@@ -59,6 +85,7 @@ class GateResource(dg.ConfigurableResource):
     suites: dict[str, str]
     parameters: dict[str, Any]
     as_of: str = ""
+    modelling: ModellingResource | None = None
 
     def audit(
         self,
@@ -109,11 +136,13 @@ class GateResource(dg.ConfigurableResource):
             )
             for split in splits
         )
-        decisions = [self._decide(report) for report in reports]
+        leaks = self._leaks(table)
+        decisions = [leaks.joined(self._decide(report)) for report in reports]
         verdict = _verdict(key, decisions, run_id, now, _landing_notes(table, reports))
         for report, decision, split in zip(reports, decisions, splits, strict=True):
             scores = self.great_expectations.dimensions(report)
-            self.metadata.record_quality_report(report, scores, _status(report, decision), run_id)
+            status = _status(report, decision)
+            self.metadata.record_quality_report(report, scores, status, run_id, leakage=leaks.counts)
             write_json(self._report_path(key, split), report.model_dump(mode="json"))
         self.metadata.record_verdict(verdict)
         return reports, verdict
@@ -149,9 +178,13 @@ class GateResource(dg.ConfigurableResource):
 
     def key(self, table: TableRef, others: Sequence[TableRef] = ()) -> VerdictKey:
         """What a verdict on this table is kept under; `others` hold the tables that it refers to."""
-        return self.great_expectations.verdict_key(
+        key = self.great_expectations.verdict_key(
             table, self.suite(table.name), self.parameters_for(table), references=_references(table, others)
         )
+        if self.modelling is None or not isinstance(table, TrainingDatasetRef):
+            return key
+        rules = content_key(key.gate_hash, self.modelling.leakage_key(table))
+        return key.model_copy(update={"gate_hash": rules})
 
     def suite(self, table: str) -> str:
         """Name of the suite for a table."""
@@ -202,6 +235,17 @@ class GateResource(dg.ConfigurableResource):
         self.metadata.record_verdict(verdict)
         return verdict
 
+    def _leaks(self, table: TableRef) -> "Leaks":
+        """What the leakage audit says of a training dataset; nothing of any other table."""
+        if self.modelling is None or not isinstance(table, TrainingDatasetRef):
+            return Leaks()
+        findings = self.modelling.audit_leakage(table)
+        return Leaks(
+            counts=leakage.counts(findings, (column.name for column in table.columns)),
+            reasons=tuple(f.sentence for f in findings if f.severity == quality.CRITICAL),
+            warnings=tuple(f.sentence for f in findings if f.severity != quality.CRITICAL),
+        )
+
     def _decide(self, report: ValidationReport) -> Decision:
         rules = self.great_expectations
         return Decision(*quality.decide(report, rules.min_pass_rate, rules.block_on_failure))
@@ -225,13 +269,14 @@ class GateResource(dg.ConfigurableResource):
 def _verdict(
     key: VerdictKey, decisions: Sequence[Decision], run_id: str, now: datetime, notes: Sequence[str]
 ) -> Verdict:
-    reasons = tuple(reason for decision in decisions for reason in decision.reasons)
+    # what is true of all splits (a leak) is said once
+    reasons = tuple(dict.fromkeys(reason for decision in decisions for reason in decision.reasons))
     return Verdict(
         key=key,
         gate=DATA_QUALITY,
         is_passed=all(decision.is_passed for decision in decisions),
         reasons=(*reasons, *notes) if reasons else (),
-        warnings=tuple(warning for decision in decisions for warning in decision.warnings),
+        warnings=tuple(dict.fromkeys(warning for decision in decisions for warning in decision.warnings)),
         decided_at=now,
         run_id=run_id,
     )

@@ -117,12 +117,16 @@ class ModellingResource(dg.ConfigurableResource):
         outcomes = frame.pop("target").to_numpy(dtype=np.float64, na_value=np.nan)
         return raw_features(frame, dataset.features).join(frame[list(columns)]), outcomes
 
+    def leakage_key(self, dataset: TrainingDatasetRef) -> str:
+        """Content key of the leakage audit: the rows, what they are taken for, and the rules."""
+        return content_key(dataset.version, dataset.features, self.source_columns, self.target, _leakage_code())
+
     def audit_leakage(self, dataset: TrainingDatasetRef) -> "tuple[leakage.LeakageFinding, ...]":
         """What the modelling rows know that they must not; empty where nothing was found.
 
         The same rows are audited once by the same rules; the findings are kept with the audits.
         """
-        key = content_key(dataset.version, dataset.features, self.source_columns, self.target, _leakage_code())
+        key = self.leakage_key(dataset)
         kept = Path(self.state_dir) / "audits" / "leakage" / dataset.brand / f"{key}.json"
         if kept.is_file():
             stored = json.loads(kept.read_text(encoding="utf-8"))
