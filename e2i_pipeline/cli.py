@@ -1,7 +1,7 @@
 """The thin `e2i` command line over what exists. The Dagster CLI remains the way to run things.
 
 `e2i run` calls it for the whole graph of one brand and shows one line a step; `e2i summary` says where the results
-are; `e2i serve` starts the deployed Bento; `e2i dev` starts the UI.
+are; `e2i serve` starts the deployed Bento; `e2i dev` starts the UI; `e2i pseudonym` hashes identifiers as landing does.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from e2i_pipeline.config.loader import PROJECT, settings
 from e2i_pipeline.config.schema import Settings
+from e2i_pipeline.contracts.tables import NAMESPACES
 from e2i_pipeline.errors import ConfigurationError, E2IError
 
 _OWN_STORAGE = (
@@ -58,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("serve", "dev"):
             sub.add_argument("--port", type=int, default=3000)
         sub.set_defaults(command=command)
+    sub = commands.add_parser(
+        "pseudonym", help="read identifiers, one a line, from standard input, and print their pseudonyms"
+    )
+    sub.add_argument("--namespace", choices=NAMESPACES, required=True, help="the kind of thing that they name")
+    sub.set_defaults(command=_pseudonym, brand=None)
     return parser
 
 
@@ -144,6 +150,17 @@ def _dev(_brand: str, options: argparse.Namespace, chosen: Settings) -> int:
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(options.port)]
     status = _wait_for([*command, "-w", str(PROJECT / "workspace.yaml")], environment)
     return 0 if status == _INTERRUPTED else status
+
+
+def _pseudonym(_brand: str, options: argparse.Namespace, chosen: Settings) -> int:
+    """Identifiers come by standard input: an argument would stay in the shell's history and show in process lists."""
+    from e2i_pipeline.domain.privacy import pseudonym
+    from e2i_pipeline.resources.state_folder import StateFolder
+
+    key = StateFolder(chosen.state_dir).existing_pseudonym_key()
+    for line in sys.stdin:
+        print(pseudonym(key, options.namespace, line.rstrip("\r\n")) or "")
+    return 0
 
 
 def _wait_for(command: list[str], environment: Mapping[str, str]) -> int:

@@ -1,9 +1,13 @@
 """The command line: what it cannot do it says in one message, with exit status 1 and no traceback."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from e2i_pipeline.domain.privacy import pseudonym
+from e2i_pipeline.resources.state_folder import StateFolder
 from e2i_pipeline_tests.processes import Done, Product
 
 
@@ -66,6 +70,41 @@ def test_a_command_that_is_none_shows_how_they_are_written(product: Product, arg
     assert done.status == 2
     assert done.err.startswith("usage: e2i")
     assert "Traceback" not in done.err
+
+
+def hashed(product: Product, given: str, *arguments: str) -> Done:
+    """`e2i pseudonym` with something on its standard input."""
+    command = [sys.executable, "-m", "e2i_pipeline.cli", "pseudonym", *arguments]
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        command, env=product.environment, input=given, capture_output=True, text=True, check=False
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_pseudonym_is_the_one_of_landing_and_comes_line_by_line(product: Product) -> None:
+    key = StateFolder(product.state).pseudonym_key({})
+
+    done = hashed(product, "P53\n\nP 54\r\n", "--namespace", "patient")
+
+    assert done.status == 0, done.text
+    expected = [pseudonym(key, "patient", "P53"), "", pseudonym(key, "patient", "P 54")]
+    assert done.out.splitlines() == expected
+    assert "P53" not in done.text
+
+
+def test_a_kind_of_thing_that_has_no_pseudonyms_is_refused(product: Product) -> None:
+    done = hashed(product, "P53\n", "--namespace", "patients")
+
+    assert done.status == 2
+    assert "invalid choice: 'patients'" in done.err
+    assert all(namespace in done.err for namespace in ("patient", "hcp", "journey", "event", "touch", "rep"))
+
+
+def test_without_a_key_none_is_made(product: Product) -> None:
+    message = refused(hashed(product, "P53\n", "--namespace", "patient"))
+
+    assert message.startswith("ConfigurationError: There is no pseudonym key in ")
+    assert not (product.state / "pseudonym.key").exists()
 
 
 def test_help_names_the_commands(product: Product) -> None:

@@ -258,6 +258,9 @@ TABLES: dict[str, TableSchema] = {
     t.name: t for t in (PATIENT_JOURNEYS, TREATMENT_EVENTS, HCP_PROFILES, ENGAGEMENT_EVENTS)
 }
 
+NAMESPACES = tuple(dict.fromkeys(c.namespace for t in TABLES.values() for c in t.columns if c.namespace))
+"""The kinds of things that identifiers name: each has pseudonyms of its own."""
+
 KNOWN_AT = "known_at"
 """Column that staging adds to every table: when the row became known (UTC)."""
 

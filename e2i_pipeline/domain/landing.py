@@ -20,11 +20,14 @@ from e2i_pipeline.contracts.tables import (
     Column,
     TableSchema,
 )
-from e2i_pipeline.domain.privacy import pseudonym_sql
+from e2i_pipeline.domain.privacy import direct_kind, pseudonym_sql
 from e2i_pipeline.errors import ConfigurationError
 
 MARKS = "e2i_marks"
 """Column of the landed rows: bit i is set where the i-th landed column held a value that did not fit."""
+
+DROPPED = "left out: never landed, since it identifies a person by itself"
+"""What is done about a direct identifier."""
 
 _FLOATS = ("DOUBLE", "FLOAT")
 # Outside these years neither pandas nor Feast can hold a time in nanoseconds (1677-09-21 to 2262-04-11), lag included.
@@ -48,6 +51,7 @@ class Plan(NamedTuple):
         landed: Columns to land, in canonical order, each with its type in the source.
         missing: Required columns that were not delivered.
         unknown: Delivered columns that the data dictionary does not name.
+        direct: Delivered columns that identify a person by themselves, canonical or not; they are never landed.
         withheld: Columns that were declared absent and delivered all the same.
     """
 
@@ -55,6 +59,7 @@ class Plan(NamedTuple):
     landed: tuple[tuple[Column, str], ...]
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
+    direct: tuple[str, ...]
     withheld: tuple[str, ...]
 
     def has(self, column: str) -> bool:
@@ -89,6 +94,25 @@ def _check_names(names: Iterable[str], valid: Collection[str], where: str) -> No
             raise ConfigurationError(f"{where} names {name}, which the data dictionary does not know. {hint}")
 
 
+def with_covariates(schema: TableSchema, columns: Mapping[str, str]) -> TableSchema:
+    """A canonical table with the further columns that configured covariates are made of.
+
+    Args:
+        schema: The table.
+        columns: DuckDB type by column.
+
+    Raises:
+        ConfigurationError: A column is named as what identifies a person by itself.
+    """
+    if direct := [f"{name} ({kind})" for name in columns if (kind := direct_kind(name))]:
+        raise ConfigurationError(
+            f"features.covariates: {', '.join(direct)} of {schema.name} is a direct identifier by its name, and such a "
+            "column is never landed. Take the covariate out; what it should tell the model (an age, a region, a count) "
+            "goes into a column of its own, named so."
+        )
+    return schema.with_columns(columns)
+
+
 def plan(schema: TableSchema, found: Mapping[str, str], absent: Collection[str]) -> Plan:
     """Decides what to land.
 
@@ -101,11 +125,14 @@ def plan(schema: TableSchema, found: Mapping[str, str], absent: Collection[str])
         The plan; a direct identifier is in no part of it.
     """
     wanted = [c for c in schema.columns if c.name in found and c.privacy != DIRECT]
+    named = {c.name: c.privacy == DIRECT for c in schema.columns}
+    direct = tuple(name for name in found if named.get(name, bool(direct_kind(name))))
     return Plan(
         schema=schema,
         landed=tuple((c, found[c.name]) for c in wanted if c.name not in absent),
         missing=tuple(name for name in schema.required if name not in found),
-        unknown=tuple(name for name in found if name not in schema.names),
+        unknown=tuple(name for name in found if name not in schema.names and name not in direct),
+        direct=direct,
         withheld=tuple(c.name for c in wanted if c.name in absent),
     )
 
@@ -212,6 +239,7 @@ def defects(plan: Plan, rows: int, counts: Sequence[int]) -> tuple[DefectCount, 
         near = difflib.get_close_matches(name.lower(), plan.schema.names, n=1)
         hint = f" (is {near[0]} meant?)" if near else ""
         found.append(_defect(plan, f"{name}: not a column of the data dictionary{hint}", rows, rows, "left out"))
+    found += [_defect(plan, f"{name}: a direct identifier", rows, rows, DROPPED) for name in plan.direct]
     found += [
         _defect(plan, f"{name}: declared absent, and delivered all the same", rows, rows, "left out")
         for name in plan.withheld

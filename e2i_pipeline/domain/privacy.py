@@ -1,4 +1,6 @@
-"""Keyed pseudonyms: an identifier becomes an HMAC-SHA256 of itself, in Python and, the same, inside the engine.
+"""Keyed pseudonyms, and which columns must not even have one: what identifies a person by itself.
+
+An identifier becomes an HMAC-SHA256 of itself, in Python and, the same, inside the engine.
 
 The key never stands in SQL: a caller puts its two pads into the temporary table `PADS` by bound parameters, and the
 expression refers to them. Where the key comes from and who may read it is decided elsewhere.
@@ -6,6 +8,9 @@ expression refers to them. Where the key comes from and who may read it is decid
 
 import hashlib
 import hmac
+import re
+
+from e2i_pipeline.contracts.identifiers import DIRECT_NAMES, WHAT, WHOSE
 
 DIGITS = 32
 """Hexadecimal digits of a pseudonym: 128 bits, so that a collision among 10^12 identifiers has a chance of 10^-15."""
@@ -13,6 +18,7 @@ DIGITS = 32
 PADS = "e2i_pads"
 """Temporary table with one row, `ipad BLOB, opad BLOB`, that `pseudonym_sql` refers to."""
 
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _BLOCK = 64  # bytes that SHA-256 takes in at once: the B of RFC 2104
 
 
@@ -70,3 +76,31 @@ def pseudonym_sql(expression: str, namespace: str) -> str:
 def key_id(key: bytes) -> str:
     """Names a key without giving it away: 16 hexadecimal digits that change when the key does."""
     return hmac.new(key, b"e2i key id", hashlib.sha256).hexdigest()[:16]
+
+
+def direct_kind(column: str) -> str:
+    """What a column holds that identifies a person by itself, by the column's name; empty where nothing does.
+
+    Case and separators do not count (`E-Mail`, `firstName`, `DATE_OF_BIRTH`), nor words before the name that say whose
+    it is or behind it that say in which form (`patient_email`, `home_phone_number`). What merely speaks of such a thing
+    is no such column (`email_open`, `phone_calls`, `drug_name`). Content is not looked at.
+
+    Args:
+        column: Its name.
+
+    Returns:
+        A kind of `contracts.identifiers.DIRECT_NAMES`, e.g. `e-mail`.
+    """
+    words = [word.lower() for word in _WORD.findall(column)]
+    for begin in range(len(words)):
+        for end in range(len(words), begin, -1):
+            if kind := _KINDS.get("".join(words[begin:end])):
+                return kind
+            if words[end - 1] not in WHAT:
+                break
+        if words[begin] not in WHOSE:
+            break
+    return ""
+
+
+_KINDS = {name: kind for kind, names in DIRECT_NAMES.items() for name in names}

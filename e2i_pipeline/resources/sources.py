@@ -84,7 +84,7 @@ class SourceResource(dg.ConfigurableResource):
         absent, folder = self._absences(), self._claimed()
         if table in absent.tables:
             return True
-        schema = TABLES[table].with_columns(self.covariates.get(table, {}))
+        schema = self._schema(table)
         columns = absent.columns.get(table, ())
         key = self._key(schema, columns, folder.pseudonym_key(), self._connector().fingerprint(table))
         return _is_whole(self._recall(table, key))
@@ -103,10 +103,11 @@ class SourceResource(dg.ConfigurableResource):
         Raises:
             SourceError: The input is missing, unreadable, lacks a required column, or changed while it was read.
             StateFolderConflict: The state folder holds another source's world.
-            ConfigurationError: The state folder cannot be written, or the declared absences contradict the tables.
+            ConfigurationError: The state folder cannot be written, the declared absences contradict the tables, or a
+                covariate is a direct identifier.
             ToolUnavailable: Memory or disk did not suffice.
         """
-        schema, absent = TABLES[table].with_columns(self.covariates.get(table, {})), self._absences()
+        schema, absent = self._schema(table), self._absences()
         folder = self._claimed()
         if table in absent.tables:
             return _absent(schema, content_key("declared absent", table))
@@ -146,6 +147,9 @@ class SourceResource(dg.ConfigurableResource):
         folder = StateFolder(self.state_dir)
         folder.claim(self.kind, str(self._place) if self.location else "")
         return folder
+
+    def _schema(self, table: str) -> TableSchema:
+        return landing.with_covariates(TABLES[table], self.covariates.get(table, {}))
 
     def _key(self, schema: TableSchema, columns: Collection[str], secret: bytes, fingerprint: str) -> str:
         """Content key of the snapshot of one input."""

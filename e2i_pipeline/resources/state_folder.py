@@ -78,6 +78,23 @@ class StateFolder:
             path.chmod(0o600)
             return _checked(path.read_text(encoding="utf-8").strip(), str(path))
 
+    def existing_pseudonym_key(self, environ: Mapping[str, str] | None = None) -> bytes:
+        """The key of the pseudonyms, which is never made here: a new one would find nobody.
+
+        Args:
+            environ: The environment to read; the process's own by default.
+
+        Raises:
+            ConfigurationError: There is no key yet, or it is too short.
+        """
+        env = os.environ if environ is None else environ
+        if not env.get(KEY_VARIABLE, "").strip() and not (self.root / "pseudonym.key").is_file():
+            raise ConfigurationError(
+                f"There is no pseudonym key in {self.root}: nothing has been landed there. Set E2I_STATE_DIR to the "
+                f"state folder of the run, or {KEY_VARIABLE} to its key."
+            )
+        return self.pseudonym_key(env)
+
     def turn(self, work: str) -> "FileLock":
         """A lock for work that one process does while the others wait, to find it done then.
 

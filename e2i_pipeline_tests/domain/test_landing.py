@@ -99,6 +99,24 @@ def landed(
     return plan, [f"{d.defect}: {d.rows} of {d.of_rows}, {d.treatment}" for d in found], staged
 
 
+def test_direct_identifiers_are_counted_by_name_and_land_nowhere(connection: duckdb.DuckDBPyConnection) -> None:
+    query = f"SELECT *, 'a@b.c' AS \"E-Mail\", 'Ann' AS NPI, 1 AS email_open FROM ({EVENTS})"
+    plan, defects, rows = landed(connection, KnownAt(days=2), query)
+    assert plan.direct == ("E-Mail", "NPI")
+    assert "email_open" in plan.unknown
+    why = "left out: never landed, since it identifies a person by itself"
+    assert f"E-Mail: a direct identifier: 3 of 3, {why}" in defects
+    assert f"NPI: a direct identifier: 3 of 3, {why}" in defects
+    assert not {"E-Mail", "NPI"} & set(rows[0])
+
+
+def test_covariates_widen_a_table_but_not_by_what_names_a_person() -> None:
+    wider = landing.with_covariates(PATIENT_JOURNEYS, {"dose_mg": "DOUBLE"})
+    assert wider.names == (*PATIENT_JOURNEYS.names, "dose_mg")
+    with pytest.raises(ConfigurationError, match=r"e_mail \(e-mail\), MRN \(medical record\) of patient_journeys"):
+        landing.with_covariates(PATIENT_JOURNEYS, {"e_mail": "VARCHAR", "dose_mg": "DOUBLE", "MRN": "VARCHAR"})
+
+
 def test_landing_casts_pseudonymizes_and_counts(connection: duckdb.DuckDBPyConnection) -> None:
     plan, defects, rows = landed(connection, KnownAt(days=2))
     assert plan.unknown == ("Drug_Name",)

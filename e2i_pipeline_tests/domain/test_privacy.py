@@ -7,7 +7,9 @@ import random
 import duckdb
 import pytest
 
+from e2i_pipeline.contracts.tables import DIRECT, TABLES
 from e2i_pipeline.domain import privacy
+from e2i_pipeline.domain.privacy import direct_kind
 
 KEYS = [b"k", b"a key of usual length, 32 bytes!", b"x" * 64, b"longer than one block of SHA-256 " * 3]
 
@@ -52,3 +54,38 @@ def test_kinds_and_keys_do_not_mix() -> None:
 def test_namespace_must_be_a_word() -> None:
     with pytest.raises(ValueError, match="not a namespace"):
         privacy.pseudonym_sql("id", "x' || id || '")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("name", "first_name FirstName LAST_NAME patient_name provider-name full.name middleName"),
+        ("birth date", "dob DOB PatientDOB birth_date date_of_birth DateOfBirth birth_datetime"),
+        ("e-mail", "email e_mail E-Mail EMAIL patient_email email_address"),
+        ("telephone", "phone mobile home_phone_number Phone1 contactTelephone fax"),
+        ("address", "street address Street_Address address_line_1 homeAddress"),
+        ("national number", "ssn SSN social_security_number patient_ssn"),
+        ("medical record", "mrn MRN medical_record_number person_source_value"),
+        ("professional", "npi NPI hcp_npi npi_number"),
+        ("device or network", "ip_address IPAddress device_id"),
+    ],
+)
+def test_a_direct_identifier_is_known_by_its_name_however_it_is_written(kind: str, names: str) -> None:
+    assert {name: direct_kind(name) for name in names.split()} == dict.fromkeys(names.split(), kind)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("email_open", "phone_calls", "drug_name", "state", "city", "zip_code", "year_of_birth", "age_group"),
+        *("preferred_channel", "hcp_id", "patient_id", "mobile_visits", "mail_order", "street_drug_use", "dose_mg"),
+        *("index_condition", "birth_weight", "number", "value", "home", "patient", "_", "1", ""),
+    ],
+)
+def test_what_only_speaks_of_one_is_none(name: str) -> None:
+    assert direct_kind(name) == ""
+
+
+def test_no_canonical_column_that_is_landed_is_named_like_a_direct_identifier() -> None:
+    columns = [column for schema in TABLES.values() for column in schema.columns]
+    assert {c.name for c in columns if direct_kind(c.name)} == {c.name for c in columns if c.privacy == DIRECT}

@@ -108,7 +108,9 @@ def test_the_generated_source_lands_every_table(make: Make) -> None:
         assert reference.landed_at == NOW
         assert reference.known_until is not None
         assert reference.known_until <= datetime(2025, 12, 31, 23, 59, 59, tzinfo=UTC)
-        assert reference.defects == ()
+        told = [f"{d.defect}: {d.rows} of {d.of_rows}" for d in reference.defects]
+        direct = [c.name for c in schema.columns if c.privacy == "direct"]
+        assert told == [f"{name}: a direct identifier: {reference.rows} of {reference.rows}" for name in direct]
 
 
 def test_the_same_seed_is_the_same_version_and_another_is_not(make: Make, tmp_path: Path) -> None:
@@ -172,8 +174,8 @@ def test_no_raw_identifier_reaches_the_staging_folder(files: Make, tmp_path: Pat
     assert all(token in everything_under(tmp_path / "drop") for token in RAW_TOKENS)
     staged = everything_under(tmp_path / "state" / "staging")
     assert not [token for token in RAW_TOKENS if token in staged]
-    assert b"npi" not in staged
-    assert b"first_name" not in staged
+    columns = [c.name for name in TABLES for c in files().stage(name, NOW).columns]
+    assert not {"npi", "first_name", "last_name"} & set(columns)
     key = (tmp_path / "state" / "pseudonym.key").read_bytes().strip()
     assert key not in staged
 
@@ -375,3 +377,29 @@ def test_the_record_of_a_snapshot_opens_in_a_text_editor(files: Make, tmp_path: 
     stored = json.loads(record.read_text())
     assert TableRef.model_validate(stored["table"]) == reference
     assert stored["bytes"] == Path(reference.location).stat().st_size
+
+
+@pytest.mark.parametrize("column", ["email", "Date of Birth", "homePhone", "SSN"])
+def test_a_covariate_cannot_bring_a_direct_identifier(files: Make, tmp_path: Path, column: str) -> None:
+    source = files(covariates={"patient_journeys": {column: "VARCHAR"}})
+    for ask in (lambda: source.stage("patient_journeys", NOW), lambda: source.is_landed("patient_journeys")):
+        with pytest.raises(ConfigurationError, match=f"features.covariates: {column} .* is a direct identifier"):
+            ask()
+    assert not (tmp_path / "state" / "staging").exists()
+
+
+def test_direct_identifiers_that_nobody_asked_for_are_dropped_and_said(files: Make, tmp_path: Path) -> None:
+    drop = tmp_path / "drop" / "patient_journeys.csv"
+    header, *rows = drop.read_text(encoding="utf-8").splitlines()
+    more = [f"{row},canary{i}@example.org,1970-01-0{i + 1},x" for i, row in enumerate(rows)]
+    drop.write_text("\n".join([f"{header},E-Mail,patientDOB,ward", *more]) + "\n", encoding="utf-8")
+
+    reference = files().stage("patient_journeys", NOW)
+
+    told = {d.defect: (d.rows, d.treatment) for d in reference.defects}
+    dropped = (len(rows), "left out: never landed, since it identifies a person by itself")
+    assert told["E-Mail: a direct identifier"] == told["patientDOB: a direct identifier"] == dropped
+    assert [d for d in told if d.startswith("ward: not a column of the data dictionary")]
+    written = everything_under(tmp_path / "state")
+    assert b"canary" not in written
+    assert b"1970-01-0" not in written

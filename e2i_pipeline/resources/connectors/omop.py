@@ -249,7 +249,7 @@ def _hcp_profiles(connection: "duckdb.DuckDBPyConnection", has_providers: bool) 
         f"SELECT provider_id, event_date FROM {_usable(table)} WHERE provider_id IS NOT NULL" for table in CLINICAL
     )
     return (
-        "SELECT p.provider_id AS hcp_id, p.npi, coalesce(c.concept_name, p.specialty_source_value) AS specialty, "
+        "SELECT p.provider_id AS hcp_id, coalesce(c.concept_name, p.specialty_source_value) AS specialty, "
         f"CAST(coalesce(m.first_date, (SELECT last_known FROM {BOUNDS})) AS TIMESTAMP) AS updated_at "
         f"FROM (SELECT * FROM {PREFIX}provider raw WHERE provider_id IS NOT NULL "
         "QUALIFY row_number() OVER (PARTITION BY provider_id ORDER BY raw) = 1) p "

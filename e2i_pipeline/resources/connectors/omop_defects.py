@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from e2i_pipeline.contracts.references import DefectCount
+from e2i_pipeline.domain.landing import DROPPED
+from e2i_pipeline.domain.privacy import direct_kind
 from e2i_pipeline.resources.connectors.omop_rows import (
     BOUNDS,
     CONCEPTS,
@@ -18,6 +20,7 @@ from e2i_pipeline.resources.connectors.omop_rows import (
     rows_view,
 )
 from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, PREFIX, Clinical
+from e2i_pipeline.resources.engine import quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -152,7 +155,11 @@ def clinical(connection: "duckdb.DuckDBPyConnection", table: Clinical) -> tuple[
         ),
         _OUTSIDE_PERIODS,
     ]
-    return (*_counted(connection, table.table, rows, kinds), *_duplicates(connection, table))
+    return (
+        *_counted(connection, table.table, rows, kinds),
+        *_duplicates(connection, table),
+        *_direct(connection, table.table),
+    )
 
 
 def persons(connection: "duckdb.DuckDBPyConnection", cohort: str, window_days: int) -> tuple[DefectCount, ...]:
@@ -173,13 +180,26 @@ def persons(connection: "duckdb.DuckDBPyConnection", cohort: str, window_days: i
         *_counted(connection, "person", _numbered("person", "person_id"), _PERSON_DEFECTS),
         *_counted(connection, "observation_period", f"{PREFIX}observation_period", _PERIOD_DEFECTS),
         *_counted(connection, "observation_period", cohort, [lost]),
+        *_direct(connection, "person"),
         *_vocabulary(connection),
     )
 
 
 def providers(connection: "duckdb.DuckDBPyConnection") -> tuple[DefectCount, ...]:
     """The defects of provider."""
-    return _counted(connection, "provider", _numbered("provider", "provider_id"), _PROVIDER_DEFECTS)
+    counted = _counted(connection, "provider", _numbered("provider", "provider_id"), _PROVIDER_DEFECTS)
+    return (*counted, *_direct(connection, "provider"))
+
+
+def _direct(connection: "duckdb.DuckDBPyConnection", table: str) -> tuple[DefectCount, ...]:
+    """Columns of the file that identify a person by themselves: delivered, and never read."""
+    file = f"{PREFIX}{table}_file"
+    names = [name for name, *_ in connection.execute(f"DESCRIBE {file}").fetchall() if direct_kind(name)]
+    kinds = [
+        Defect(f"{name}: a direct identifier", f"trim(CAST({quoted(name)} AS VARCHAR)) <> ''", DROPPED)
+        for name in names
+    ]
+    return _counted(connection, table, file, kinds) if kinds else ()
 
 
 def _no_concept(table: Clinical) -> Defect:

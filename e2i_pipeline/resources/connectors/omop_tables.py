@@ -131,11 +131,12 @@ LAYOUTS: dict[str, Layout] = {
         name: _layout(table, name in ("condition_occurrence", "drug_exposure", "visit_occurrence"))
         for name, table in CLINICAL.items()
     },
-    "provider": Layout(required=("provider_id",), optional=("npi", "specialty_concept_id", "specialty_source_value")),
+    "provider": Layout(required=("provider_id",), optional=("specialty_concept_id", "specialty_source_value")),
     "death": Layout(required=("person_id", "death_date")),
     "concept": Layout(required=("concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_code")),
 }
-"""The tables that are read, by name."""
+"""The tables that are read, by name. What identifies a person by itself (`birth_datetime`, `npi`, a name) is not read;
+year, month and day of birth are, for the age in whole years, and go no further."""
 
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
 

@@ -84,7 +84,9 @@ def test_every_form_of_file_gives_the_same_journeys_and_events(
 def test_columns_are_canonical_and_castable(connection: duckdb.DuckDBPyConnection, drop: Drop, tmp_path: Path) -> None:
     source = connector(drop.write(tmp_path))
     for table in ("patient_journeys", "treatment_events"):
-        schema, query = TABLES[table], source.query(connection, table)
+        # what began a journey, in words: for a covariate that names it, and left out otherwise
+        further = {"index_condition": "VARCHAR"} if table == "patient_journeys" else {}
+        schema, query = TABLES[table].with_columns(further), source.query(connection, table)
         delivered = [name for name, *_ in connection.execute(f"DESCRIBE {query}").fetchall()]
         assert set(schema.required) <= set(delivered) <= set(schema.names)
         assert len(set(delivered)) == len(delivered)

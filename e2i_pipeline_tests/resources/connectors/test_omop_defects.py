@@ -63,6 +63,29 @@ def test_person_defects(drop: Drop, tmp_path: Path) -> None:
     }
 
 
+def test_direct_identifiers_are_counted_and_never_read(drop: Drop, tmp_path: Path) -> None:
+    born = {"birth_datetime": "1970-05-17 00:00:00", "person_source_value": "MRN-CANARY", "month_of_birth": 5}
+    drop.tables["person"] = [{**row, **born, "day_of_birth": 17} for row in drop.tables["person"]]
+    drop.tables["person"][0]["person_source_value"] = None
+    drop.add("provider", provider_id=7, npi="NPI-CANARY", provider_name="Ann", specialty_concept_id=1)
+    people = len(drop.tables["person"])
+
+    assert counts(drop, tmp_path, "patient_journeys") == {
+        ("person", "birth_datetime: a direct identifier"): (people, people),
+        ("person", "person_source_value: a direct identifier"): (people - 1, people),
+    }
+    assert counts(drop, tmp_path, "hcp_profiles") == {
+        ("provider", "npi: a direct identifier"): (1, 1),
+        ("provider", "provider_name: a direct identifier"): (1, 1),
+    }
+    source = OmopConnector(str(drop.write(tmp_path)), COHORT, "Relief")
+    with duckdb.connect() as connection:
+        for canonical in ("patient_journeys", "treatment_events", "hcp_profiles"):
+            rows = connection.execute(str(source.query(connection, canonical))).to_arrow_table().to_pylist()
+            assert rows
+            assert not any(token in str(rows) for token in ("CANARY", "Ann", "1970"))
+
+
 def test_observation_period_defects(drop: Drop, tmp_path: Path) -> None:
     drop.tables["observation_period"][1]["observation_period_end_date"] = "2016-06-01"  # patient 2, untreated
     drop.add(
