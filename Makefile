@@ -32,7 +32,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all bench dev serve mlflow summary lint format check lock setup clean
+.PHONY: help run test test-all bench dev serve mlflow summary lint format check lock setup services clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ lock: $(VENV)/.uv  ## resolve the requirements anew
 		--no-annotate --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 setup: $(VENV)/.development  ## create the environment only
+
+services:  ## install the servers that tests start (PostgreSQL), where they are not there
+	@.ci/install-services
 
 clean:  ## remove the environment and this configuration's state folder
 	rm -rf $(VENV) "$(E2I_STATE_DIR)"

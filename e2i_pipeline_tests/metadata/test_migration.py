@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from e2i_pipeline.errors import ToolRejected, ToolUnavailable
+from e2i_pipeline.metadata.database import Database
 from e2i_pipeline.metadata.migration import HEAD, SCRIPTS, downgrade, migrate, revision
 from e2i_pipeline.metadata.tables import METADATA
 from e2i_pipeline_tests import servers
@@ -46,6 +47,29 @@ def test_schema_comes_up_goes_down_and_comes_up_again(url: str) -> None:
     assert set(sa.inspect(database.engine).get_table_names()) == {"alembic_version"}
     assert revision(migrate(url)) == HEAD
     assert set(sa.inspect(database.engine).get_table_names()) == TABLES | {"alembic_version"}
+
+
+def test_each_revision_comes_up_goes_down_and_comes_up_again(url: str) -> None:
+    """One by one, as a person who goes back by a single revision does."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    scripts = list(ScriptDirectory.from_config(config).walk_revisions())
+    database = migrate(url)
+    schema = _schema(database)
+    for script in scripts:
+        downgrade(database, to=str(script.down_revision or "base"))
+        assert revision(database) == script.down_revision
+    assert revision(migrate(url)) == HEAD
+    assert _schema(database) == schema
+
+
+def _schema(database: Database) -> dict[str, list[str]]:
+    """Names of the columns, keys and indexes of each table."""
+    found = sa.inspect(database.engine)
+    parts = (found.get_columns, found.get_indexes, found.get_unique_constraints, found.get_check_constraints)
+    return {
+        table: sorted(str(each["name"]) for part in parts for each in part(table)) for table in found.get_table_names()
+    }
 
 
 def test_migrated_schema_is_the_one_of_the_models(url: str) -> None:

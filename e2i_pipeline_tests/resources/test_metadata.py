@@ -23,6 +23,8 @@ from e2i_pipeline.contracts.references import (
 from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
 from e2i_pipeline.metadata.database import Database
 from e2i_pipeline.metadata.ledger import LedgerHead
+from e2i_pipeline.metadata.migration import downgrade, migrate
+from e2i_pipeline.metadata.tables import METADATA
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline_tests import servers
 
@@ -308,6 +310,55 @@ class TestFeaturesAndOperations:
         assert row["status_changed_at"] == NOON
         with pytest.raises(ToolRejected, match="ck_ml_deployments_status"):
             metadata.record_deployment(deployment.model_copy(update={"status": "lost"}), "development", "run-3")
+
+
+def span(name: str, **changed: Any) -> dict[str, Any]:
+    born = {"trace_id": "trace-1", "trace_started_at": NOON, "started_at": NOON, "ended_at": NOON, "duration_ms": 0.0}
+    agent = {"agent_name": "data_preparer", "agent_tier": "ml_foundation", "operation": "audit", "status": "ok"}
+    kept = {"kind": "agent", "parent_span_id": None, "export_state": "pending", "attributes": {"rows": 3}}
+    return {"span_id": name, **kept, **born, **agent, **changed}
+
+
+class TestSpans:
+    """A span is one row; what waits to be sent is known until it is sent."""
+
+    def test_spans_wait_until_they_are_sent(self, metadata: MetadataResource) -> None:
+        later = NOON + timedelta(seconds=1)
+        for _ in range(2):
+            metadata.record_spans([span("b", started_at=later, parent_span_id="a", trace_started_at=later), span("a")])
+        assert [row["span_id"] for row in metadata.spans("trace-1")] == ["a", "b"]
+        waiting = metadata.spans_to_export(10)
+        assert [(row["span_id"], row["trace_started_at"]) for row in waiting] == [("a", NOON), ("b", NOON)]
+        assert waiting[0]["attributes"] == {"rows": 3}
+        metadata.mark_spans(["a"], "sent")
+        assert [row["span_id"] for row in metadata.spans_to_export(10)] == ["b"]
+
+
+class TestEveryTable:
+    """The schema goes down and comes up again with something in each of its tables."""
+
+    def test_tables_with_rows_go_down_and_come_up_empty(self, metadata: MetadataResource) -> None:
+        metadata.record_verdict(verdict(True))
+        metadata.record_quality_report(report(), {}, "passed", "run-1")
+        metadata.record_experiment(SCOPE, "1", "run-1")
+        metadata.record_training_run(TUNING, "run-1", status="completed")
+        metadata.record_model(model("1"), {}, {}, "run-1")
+        metadata.record_features("Kisqali", "v1", [{"feature": "risk_score"}], "run-1")
+        metadata.record_shap(ATTRIBUTION, "run-1", analysis_type="global")
+        place = {"location": "/d.json", "endpoint": "http://x", "status": "pending"}
+        metadata.record_deployment(
+            DeploymentRef(key="d-1", brand="Kisqali", bento_tag="e2i:1", **place), "development", "run-1"
+        )
+        metadata.record_spans([span("a")])
+        append(metadata, 2)
+        assert all(metadata.rows(table) for table in METADATA.tables)
+
+        database = Database(metadata.url)
+        downgrade(database)
+        assert set(sa.inspect(database.engine).get_table_names()) == {"alembic_version"}
+
+        migrate(metadata.url)
+        assert not any(metadata.rows(table) for table in METADATA.tables)
 
 
 def append(metadata: MetadataResource, count: int) -> LedgerHead:
