@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 _LOG = logging.getLogger(__name__)
 
@@ -115,8 +116,9 @@ def _render(context: Any, key: Any, result: Any, docs: Docs) -> str:
         _in_bucket(docs, keep, pages, partial(build, suite_key, with_index=True))
     else:
         _in_folder(Path(docs.site), keep, partial(build, key, suite_key, with_index=True))
-    url = context.get_docs_sites_urls(resource_identifier=key, site_names=[_SITE])[0]["site_url"]
-    return str(url or "").removeprefix("file://")
+    url = str(context.get_docs_sites_urls(resource_identifier=key, site_names=[_SITE])[0]["site_url"] or "")
+    # a path is no address: a split's page is in a folder `training_dataset[train]-...`, which an address escapes
+    return unquote(url.removeprefix("file://")) if url.startswith("file://") else url
 
 
 def _in_folder(folder: Path, keep: Callable[[], None], build: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -160,6 +161,21 @@ def test_no_value_of_a_row_reaches_the_bucket(tmp_path: Path, s3: servers.S3) ->
     assert b"specialty" in written
     assert b"CANARY" not in written
     assert b"987654" not in written
+
+
+def test_a_splits_page_is_found_under_its_path_and_under_its_address(tmp_path: Path, s3: servers.S3) -> None:
+    bucket = s3.bucket()
+    table = stage(tmp_path, "training_dataset", GOOD["training_dataset"][1]())
+    local, remote = (
+        auditor(tmp_path, data_docs=site).validate(table, GOOD["training_dataset"][0], PARAMETERS, split_filter="train")
+        for site in (str(tmp_path / "docs"), f"s3://{bucket}")
+    )
+
+    assert "[train]" in local.data_docs
+    assert Path(local.data_docs).is_file()
+    path = unquote(remote.data_docs).removeprefix(f"{s3.url}/{bucket}/")
+    assert "[train]" in path
+    assert path in s3.objects(bucket)
 
 
 def test_a_local_page_is_a_path(tmp_path: Path) -> None:
