@@ -8,6 +8,7 @@ import functools
 import inspect
 import resource
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -26,8 +27,8 @@ def asset_boundary(agent: str) -> Callable[[F], F]:
 
     The body's `opik` argument traces it as one span of the Dagster run's trace, named as the step; the attributes
     `asset`, `stage`, `peak_rss_before_mib` and `peak_rss_mib` say what it is about and what memory it took. The message
-    of an `E2IError` is complete by itself and free of patients' values; the errors it came from may not be, so they are
-    left behind.
+    of an `E2IError` is complete by itself and free of patients' values; the errors it came from, and any other error's
+    text, may not be, so they are left behind.
 
     Args:
         agent: Name of the agent whose work this is, as in the data dictionary.
@@ -47,12 +48,7 @@ def asset_boundary(agent: str) -> Callable[[F], F]:
             except Exception as err:
                 if problem := missing_package(err):
                     raise failure(problem, _step(context)) from None
-                # a mistake of ours: trying again would only repeat it
-                what = f"{type(err).__name__} in {_step(context)}"
-                last_words.remember(
-                    _step(context), f"{what}. This is a defect of the pipeline; the event log has the trace."
-                )
-                raise dg.Failure(what, allow_retries=False) from err
+                raise _defect(err, _step(context)) from None
 
         @functools.wraps(body)
         def bounded(context: Any, *args: Any, **kwargs: Any) -> Any:
@@ -85,6 +81,29 @@ def failure(err: E2IError, step: str = "") -> dg.Failure:
         metadata={"error": type(err).__name__},
         allow_retries=isinstance(err, ToolUnavailable),
     )
+
+
+def _defect(err: Exception, step: str) -> dg.Failure:
+    """A mistake of ours in Dagster's words: trying again would only repeat it.
+
+    The text of such an error may quote a patient's value (DuckDB, pandas and NumPy do), so Dagster gets its type, and
+    where it was raised.
+    """
+    what = f"{type(err).__name__} in {step}"
+    last_words.remember(step, f"{what}. This is a defect of the pipeline; the event log has the trace.")
+    trace = dg.MetadataValue.md(f"```\n{_trace(err)}\n```")
+    return dg.Failure(what, metadata={"error": type(err).__name__, "trace": trace}, allow_retries=False)
+
+
+def _trace(err: BaseException) -> str:
+    """Where an error, and what it came from, was raised: types, files, lines and functions, without a word of text."""
+    lines: list[str] = []
+    cause: BaseException | None = err
+    while cause is not None:
+        frames = traceback.StackSummary.extract(traceback.walk_tb(cause.__traceback__), lookup_lines=False)
+        lines += [f"{type(cause).__name__}, raised by:", *(f"  {f.filename}:{f.lineno} {f.name}" for f in frames)]
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "\n".join(lines)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,11 +37,13 @@ class Product:
 
     Args:
         state: The state folder; made when absent.
+        within: Words before each command: a program that runs it.
         settings: Further environment variables.
     """
 
-    def __init__(self, state: Path, **settings: str) -> None:
+    def __init__(self, state: Path, within: Sequence[str] = (), **settings: str) -> None:
         self.state = state
+        self.within = tuple(within)
         self.started_in = state.parent  # not the repository: nothing may depend on where it is started
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(_OURS)},
@@ -75,9 +77,13 @@ class Product:
         """Runs a module of ours, or of Dagster, with this interpreter."""
         return self._end([sys.executable, "-m", name, *arguments], environment)
 
+    def python(self, code: str) -> Done:
+        """Runs a few lines of Python."""
+        return self._end([sys.executable, "-c", code], {})
+
     def _end(self, command: list[str], environment: dict[str, str]) -> Done:
         done = subprocess.run(  # noqa: S603 - our own interpreter, no shell
-            command,
+            [*self.within, *command],
             env={**self.environment, **environment},
             cwd=self.started_in,
             stdin=subprocess.DEVNULL,

@@ -2,14 +2,17 @@
 
 import pickletools
 import re
+import sqlite3
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
 
 import duckdb
 
-from e2i_pipeline.resources.engine import parquet
+from e2i_pipeline.resources.engine import parquet, quoted
 
 PICKLE_NAMES = {".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill"}
 
@@ -17,6 +20,9 @@ _FRAMED = re.compile(rb"\x80[\x04\x05]\x95.{4}\x00{4}", re.DOTALL)
 """How a pickle of protocol 4 or 5 begins: its version, and a frame whose length fits into four bytes."""
 
 _SMALL = 200_000
+_SQLITE = b"SQLite format 3\0"
+_COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+"""How gzip begins, and zlib at each of its levels."""
 
 
 def files(state: Path) -> list[Path]:
@@ -58,12 +64,41 @@ def columns(state: Path) -> dict[str, set[str]]:
 
 
 def holding(state: Path, pattern: str) -> Iterator[str]:
-    """Files in which a text is found: in the values of Parquet, in the bytes of anything else."""
+    """Files in which a text is found: in the values of Parquet, in the bytes of anything else, and in what they pack.
+
+    Zip and gzip archives are opened, rows of SQLite read one by one (a long value is scattered over pages), and what
+    is compressed in them, as Dagster's snapshots are, is decompressed.
+    """
+    sought = re.compile(pattern.encode())
     for path in files(state):
         if path.suffix == ".parquet":
             rows = f"SELECT 1 FROM {parquet(str(path))} t WHERE regexp_matches(CAST(t AS VARCHAR), '{pattern}') LIMIT 1"
             is_found = bool(duckdb.sql(rows).fetchall())
         else:
-            is_found = re.search(pattern.encode(), path.read_bytes()) is not None
+            is_found = any(sought.search(form) for form in _forms(path))
         if is_found:
             yield str(path.relative_to(state))
+
+
+def _forms(path: Path) -> Iterator[bytes]:
+    content = path.read_bytes()
+    yield from _unpacked(content)
+    if content.startswith(_SQLITE):
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            database.text_factory = bytes
+            for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                for row in database.execute(f"SELECT * FROM {quoted(table.decode())}"):
+                    for value in row:
+                        yield from _unpacked(value if isinstance(value, bytes) else str(value).encode())
+
+
+def _unpacked(content: bytes) -> Iterator[bytes]:
+    """A content as it is, and as it is unpacked, however deep."""
+    yield content
+    if content.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            for member in archive.namelist():
+                yield from _unpacked(archive.read(member))
+    elif content.startswith(_COMPRESSED):
+        with suppress(zlib.error, EOFError):
+            yield from _unpacked(zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(content))

@@ -4,26 +4,16 @@ Each case goes through the settings and the composition root as a run does, from
 until something refuses. What the command lines make of such an error is tried at the end, in processes of their own.
 """
 
-import csv
 import gzip
-import json
 import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import duckdb
 import pytest
 
-from e2i_pipeline.config.loader import load_settings
-from e2i_pipeline.contracts.references import DatasetRef, TableRef
-from e2i_pipeline.contracts.tables import TABLES
-from e2i_pipeline.defs.resources import build_resources
-from e2i_pipeline.domain.synthetic import generate
 from e2i_pipeline.errors import (
     CohortTooSmall,
     ConfigurationError,
@@ -34,61 +24,33 @@ from e2i_pipeline.errors import (
     ToolRejected,
 )
 from e2i_pipeline.storage.references import write_json
+from e2i_pipeline_tests.drops import (
+    Spoil,
+    World,
+    as_parquet,
+    column,
+    content,
+    contents,
+    copied,
+    good_world,
+    journeys,
+    publish,
+)
 from e2i_pipeline_tests.processes import PROJECT, Product
 
-NOW = datetime(2026, 2, 1, tzinfo=UTC)
 PERSONAL = re.compile(r"Kisqali-[PJHTE]\d|Eastwick|Galloway|9000000000")
 """What every row of the drop is recognized by."""
 
 
-class World(NamedTuple):
-    """A drop, and the state folder in which it was published."""
-
-    drop: Path
-    state: Path
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {
-            "E2I_CONFIG": str(PROJECT / "examples" / "files.yaml"),
-            "E2I_DATA": str(self.drop),
-            "E2I_STATE_DIR": str(self.state),
-            "E2I__BRANDS": "[Kisqali]",
-            "E2I__STORES__DATA_DOCS": "''",
-        }
-
-
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> World:
-    root = tmp_path_factory.mktemp("bad_input")
-    (root / "drop").mkdir()
-    for name, table in generate(["Kisqali"], 7, 300).tables.items():
-        duckdb.from_arrow(table).write_csv(str(root / "drop" / f"{name}.csv"))
-    world = World(root / "drop", root / "state")
-    publish(world)
-    return world
+    return good_world(tmp_path_factory.mktemp("bad_input"))
 
 
 @pytest.fixture
 def world(good: World, tmp_path: Path) -> World:
     """A copy of the good world, to be spoilt."""
-    copy = World(tmp_path / "drop", tmp_path / "state")
-    for folder, target in zip(good, copy, strict=True):
-        shutil.copytree(folder, target)
-    (copy.state / "source.json").write_text(json.dumps({"kind": "files", "location": str(copy.drop)}))
-    return copy
-
-
-def publish(world: World, **settings: str) -> DatasetRef:
-    """Lands, audits and publishes as the assets do."""
-    resources: dict[str, Any] = build_resources(load_settings({**world.environ, **settings}))
-    tables: list[TableRef] = [resources["source"].stage(name, NOW) for name in TABLES]
-    for table in tables:
-        resources["gate"].audit(table, run_id="a run", now=NOW, others=tables)
-    resources["gate"].require(tables)
-    as_of = resources["gate"].dataset_as_of(tables)
-    named = {table.name: table for table in tables}
-    return resources["publication"].publish(resources["publication"].key(named, as_of, "code"), named, as_of)
+    return copied(good, tmp_path)
 
 
 def refused(world: World, error: type[E2IError], **settings: str) -> str:
@@ -102,61 +64,9 @@ def refused(world: World, error: type[E2IError], **settings: str) -> str:
     return str(caught.value)
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-Rows = list[dict[str, str]]
-Spoil = Callable[[Path], object]
-
-
-def journeys(change: Callable[[Rows], object], table: str = "patient_journeys") -> Spoil:
-    """Changes the rows of a table."""
-
-    def spoil(drop: Path) -> None:
-        path = drop / f"{table}.csv"
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            names, rows = list(reader.fieldnames or ()), list(reader)
-        change(rows)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(rows)
-
-    return spoil
-
-
-def column(name: str, value: Callable[[str], str], first: int | None = None) -> Spoil:
-    """Changes a column of the journeys, in all rows or in the first ones."""
-    return journeys(lambda rows: [row.update({name: value(row[name])}) for row in rows[:first]])
-
-
-def content(change: Callable[[bytes], bytes], name: str = "patient_journeys.csv", to: str = "") -> Spoil:
-    """Changes a file's bytes, and its name where `to` is given."""
-
-    def spoil(drop: Path) -> None:
-        changed = change((drop / name).read_bytes())
-        (drop / name).unlink()
-        (drop / (to or name)).write_bytes(changed)
-
-    return spoil
-
-
-def parquet(change: Callable[[bytes], bytes]) -> Spoil:
-    """Delivers the journeys as Parquet, and changes its bytes."""
-
-    def spoil(drop: Path) -> None:
-        duckdb.read_csv(str(drop / "patient_journeys.csv"), all_varchar=True).write_parquet(str(drop / "new.parquet"))
-        (drop / "patient_journeys.csv").unlink()
-        content(change, "new.parquet", "patient_journeys.parquet")(drop)
-
-    return spoil
-
-
 def also_as_parquet(drop: Path) -> None:
     shutil.copy(drop / "patient_journeys.csv", drop / "kept")
-    parquet(bytes)(drop)
+    as_parquet(bytes)(drop)
     (drop / "kept").rename(drop / "patient_journeys.csv")
 
 
@@ -216,11 +126,11 @@ CANNOT_BE_READ: dict[str, tuple[Spoil, str]] = {
         r"patient_journeys.parquet \(\d+ bytes\) is no complete Parquet file: .* Write the file again",
     ),
     "half a Parquet file": (
-        parquet(lambda data: data[: len(data) // 2]),
+        as_parquet(lambda data: data[: len(data) // 2]),
         r"patient_journeys.parquet \(\d+ bytes\) is no complete Parquet file: .* Write the file again",
     ),
     "a Parquet file with a hole": (
-        parquet(lambda data: data[:2000] + os.urandom(6000) + data[8000:]),
+        as_parquet(lambda data: data[:2000] + os.urandom(6000) + data[8000:]),
         "the engine could not read it .* Write the file again",
     ),
 }

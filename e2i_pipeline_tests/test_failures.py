@@ -1,5 +1,6 @@
 """What Dagster makes of our errors: retried only where trying again may help."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,27 @@ def test_the_message_reaches_the_event_log_without_what_caused_it() -> None:
     [failure] = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
     assert failure.step_failure_data.user_failure_data.description == "the gate is closed"
     assert "a value of a patient" not in str(failure)
+
+
+def test_a_defect_of_ours_is_told_by_its_type_and_place_without_its_text() -> None:
+    @dg.asset
+    @asset_boundary("data_preparer")
+    def table(context: dg.AssetExecutionContext, opik: dg.ResourceParam[Recorder]) -> None:
+        try:
+            int("a value of a patient")
+        except ValueError as err:
+            raise KeyError("another value of a patient") from err
+
+    result = dg.materialize([table], resources={"opik": Recorder()}, raise_on_error=False)
+
+    [failure] = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    told = failure.step_failure_data.user_failure_data
+    assert told.description == "KeyError in table"
+    assert re.search(
+        r"KeyError, raised by:\n(.*\n)+ValueError, raised by:\n.*test_failures.py:\d+ table",
+        told.metadata["trace"].value,
+    )
+    assert "of a patient" not in str(result.all_events)
 
 
 def test_a_check_that_yields_is_traced_for_as_long_as_it_yields() -> None:

@@ -143,6 +143,7 @@ class QcGateSettings(Part):
 
     block_on_failure: bool
     min_pass_rate: float = Field(ge=0, le=1)
+    max_row_drop: float = Field(ge=0, le=1)
     critical_expectations: list[str]
 
 

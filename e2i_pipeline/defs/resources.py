@@ -108,6 +108,7 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
         parameters={"brands": chosen.brands, "cohort_unit": chosen.cohort.unit},
         as_of=chosen.as_of.isoformat() if chosen.as_of else "",
         modelling=modelling,
+        max_row_drop=chosen.great_expectations.qc_gate.max_row_drop,
     )
     return {
         "modelling": modelling,

@@ -22,11 +22,12 @@ from e2i_pipeline.contracts.references import (
     TrainedModelRef,
     TrainingDatasetRef,
 )
-from e2i_pipeline.domain import leakage, quality
+from e2i_pipeline.domain import continuity, leakage, quality
 from e2i_pipeline.errors import QCGateBlockedError
 from e2i_pipeline.resources.great_expectations import GreatExpectationsResource
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.resources.stages.since_published import since_published
 from e2i_pipeline.resources.state_folder import StateFolder
 from e2i_pipeline.storage.references import write_json
 
@@ -77,6 +78,7 @@ class GateResource(dg.ConfigurableResource):
         parameters: What the configuration decides in the suites: `brands`, `cohort_unit`, ...
         as_of: The configured `as_of` as ISO text; empty takes the table's own.
         modelling: Audits a training dataset for leakage, which its verdict is about too.
+        max_row_drop: Share of a table's rows that may be gone since it was last published without a warning, 0..1.
     """
 
     state_dir: str
@@ -86,6 +88,7 @@ class GateResource(dg.ConfigurableResource):
     parameters: dict[str, Any]
     as_of: str = ""
     modelling: ModellingResource | None = None
+    max_row_drop: float = 0.2
 
     def audit(
         self,
@@ -139,6 +142,7 @@ class GateResource(dg.ConfigurableResource):
         leaks = self._leaks(table)
         decisions = [leaks.joined(self._decide(report)) for report in reports]
         verdict = _verdict(key, decisions, run_id, now, _landing_notes(table, reports))
+        verdict = verdict.model_copy(update={"warnings": (*verdict.warnings, *self._beside(table, verdict))})
         for report, decision, split in zip(reports, decisions, splits, strict=True):
             scores = self.great_expectations.dimensions(report)
             status = _status(report, decision)
@@ -246,6 +250,14 @@ class GateResource(dg.ConfigurableResource):
             warnings=tuple(f.sentence for f in findings if f.severity != quality.CRITICAL),
         )
 
+    def _beside(self, table: TableRef, verdict: Verdict) -> tuple[str, ...]:
+        """What no suite sees, as it is now: what is published later changes no verdict."""
+        engine = self.great_expectations.engine
+        return (
+            *since_published(table, self.state_dir, engine, self.max_row_drop),
+            *continuity.landing_warnings(table, told=verdict.reasons),
+        )
+
     def _decide(self, report: ValidationReport) -> Decision:
         rules = self.great_expectations
         return Decision(*quality.decide(report, rules.min_pass_rate, rules.block_on_failure))
@@ -286,9 +298,7 @@ def _landing_notes(table: TableRef, reports: Sequence[ValidationReport]) -> tupl
     """What landing met in the columns that failed: a null may be a value that could not be read."""
     failed = {column for report in reports for o in report.having("failed") for column in o.column.split(",")}
     return tuple(
-        f"{table.name} as it was landed: {d.defect}, in {d.rows:,} of {d.of_rows:,} rows; {d.treatment}."
-        for d in table.defects
-        if d.rows and d.defect.partition(":")[0] in failed
+        continuity.landing_sentence(table, d) for d in table.defects if d.rows and d.defect.partition(":")[0] in failed
     )
 
 

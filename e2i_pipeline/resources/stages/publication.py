@@ -93,15 +93,7 @@ class PublicationResource(dg.ConfigurableResource):
         Raises:
             E2IError: The manifest is there and cannot be read.
         """
-        path = self._folder / "manifest.json"
-        if not path.is_file():
-            return None
-        try:
-            return DatasetRef.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as err:
-            raise E2IError(
-                f"The manifest {path} is not readable. Publish again: materialize validated_dataset after removing it."
-            ) from err
+        return last_published(self.state_dir)
 
     def _show(self, dataset: DatasetRef) -> None:
         write_json(self._folder / "manifest.json", dataset.model_dump(mode="json"))
@@ -205,3 +197,20 @@ class PublicationResource(dg.ConfigurableResource):
             return last.cuts
         train, validation, test, holdout = (float(self.split_settings[name]) for name in splits.SPLITS)
         return splits.compute_cuts(mature_dates, (train, validation, test, holdout), gap_days, version)
+
+
+def last_published(state_dir: str) -> DatasetRef | None:
+    """The dataset that a state folder shows; None before the first.
+
+    Raises:
+        E2IError: The manifest is there and cannot be read.
+    """
+    path = Path(state_dir) / "published" / "manifest.json"
+    if not path.is_file():
+        return None
+    try:
+        return DatasetRef.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as err:
+        raise E2IError(
+            f"The manifest {path} is not readable. Publish again: materialize validated_dataset after removing it."
+        ) from err
