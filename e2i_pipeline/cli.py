@@ -1,7 +1,8 @@
 """The thin `e2i` command line over what exists. The Dagster CLI remains the way to run things.
 
 `e2i run` calls it for the whole graph of one brand and shows one line a step; `e2i summary` says where the results
-are; `e2i serve` starts the deployed Bento; `e2i dev` starts the UI; `e2i pseudonym` hashes identifiers as landing does.
+are; `e2i serve` starts the deployed Bento; `e2i dev` starts the UI; `e2i clean` removes old data; `e2i pseudonym`
+hashes identifiers as landing does.
 """
 
 import argparse
@@ -53,11 +54,14 @@ def _parser() -> argparse.ArgumentParser:
         ("summary", _summary, "say where the last results are"),
         ("serve", _serve, "start the deployed model"),
         ("dev", _dev, "start the Dagster UI with the code location and the daemon"),
+        ("clean", _clean, "remove old data that nothing refers to any more"),
     ):
         sub = commands.add_parser(name, help=what)
         sub.add_argument("--brand", help="a configured brand; by default the first")
         if name in ("serve", "dev"):
             sub.add_argument("--port", type=int, default=3000)
+        if name == "clean":
+            sub.add_argument("--dry-run", action="store_true", help="only say what would be removed, and what stays")
         sub.set_defaults(command=command)
     sub = commands.add_parser(
         "pseudonym", help="read identifiers, one a line, from standard input, and print their pseudonyms"
@@ -160,6 +164,13 @@ def _pseudonym(_brand: str, options: argparse.Namespace, chosen: Settings) -> in
     key = StateFolder(chosen.state_dir).existing_pseudonym_key()
     for line in sys.stdin:
         print(pseudonym(key, options.namespace, line.rstrip("\r\n")) or "")
+    return 0
+
+
+def _clean(_brand: str, options: argparse.Namespace, chosen: Settings) -> int:
+    from e2i_pipeline.clean_up import clean_up
+
+    print(clean_up(chosen, is_dry_run=options.dry_run))
     return 0
 
 

@@ -37,7 +37,7 @@ class World(NamedTuple):
             "E2I_DATA": str(self.drop),
             "E2I_STATE_DIR": str(self.state),
             "E2I__BRANDS": "[Kisqali]",
-            "E2I__STORES__DATA_DOCS": "''",
+            "E2I__GREAT_EXPECTATIONS__DATA_DOCS_SITE": "''",
         }
 
     def resources(self, **settings: str) -> dict[str, Any]:

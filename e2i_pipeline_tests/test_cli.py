@@ -111,4 +111,12 @@ def test_help_names_the_commands(product: Product) -> None:
     done = product.e2i("--help")
 
     assert done.status == 0
-    assert all(f"    {command} " in done.out for command in ("run", "summary", "serve"))
+    assert all(f"    {command} " in done.out for command in ("run", "summary", "serve", "clean"))
+
+
+def test_there_is_nothing_to_clean_at_first(product: Product) -> None:
+    dry, done = product.e2i("clean", "--dry-run"), product.e2i("clean")
+
+    assert (dry.status, dry.out) == (0, "Would remove 0 things, 0.000 MiB.\n")
+    assert (done.status, done.out) == (0, "Removed 0 things, 0.000 MiB.\n")
+    assert [path.name for path in product.state.iterdir()] == ["dagster"]

@@ -256,6 +256,13 @@ class PromotionSettings(Part):
     dry_run: bool
 
 
+class RetentionSettings(Part):
+    """How much old data stays: published datasets besides the current one, and days since anything was last used."""
+
+    published_datasets: int = Field(ge=1, le=1_000)
+    minimum_age_days: int = Field(ge=1, le=36_500)
+
+
 class AutomationSettings(Part):
     """When things run without being asked: a cron line of five fields, its time zone, and seconds between two looks."""
 
@@ -328,6 +335,7 @@ class Settings(Part):
     bentoml: BentoSettings
     opik: OpikSettings
     promotion: PromotionSettings
+    retention: RetentionSettings
     automation: AutomationSettings
 
     @model_validator(mode="after")

@@ -30,6 +30,7 @@ from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
+from e2i_pipeline.resources.stages.retention import RetentionResource
 from e2i_pipeline.resources.stages.run_report import RunReportResource
 from e2i_pipeline.resources.stages.training import TrainingResource
 from e2i_pipeline.storage.references import ReferenceIOManager
@@ -119,6 +120,9 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
             cohort=cohort,
             split_settings=chosen.splits.model_dump(mode="json", exclude_none=True),
             target=chosen.target,
+        ),
+        "retention": RetentionResource(
+            state_dir=state, metadata=tools["metadata"], mlflow=tools["mlflow"], **chosen.retention.model_dump()
         ),
         "training": TrainingResource(
             optuna=tools["optuna"],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 
 from e2i_pipeline.contracts.references import ColumnInfo
+from e2i_pipeline.storage.keeping import in_use
 from e2i_pipeline.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class EngineResource(dg.ConfigurableResource):
             rows = connection.execute(f"SELECT count(*) FROM read_parquet({literal(path)})").fetchone()
             version = file_sha256(path)
             target = folder / version[:32]
-            if not (target / file_name).is_file():
+            if not (in_use(target) and (target / file_name).is_file()):
                 _publish(scratch, target)
         columns = tuple(ColumnInfo(name=name, dtype=dtype) for name, dtype, *_ in described)
         return WrittenTable(str(target / file_name), version, rows[0] if rows else 0, columns)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from e2i_pipeline.resources.sqlite_glance import first_row, sqlite_file
+from e2i_pipeline.resources.sqlite_glance import all_rows, first_row, sqlite_file
 
 _READY = 2  # mlflow.entities.LoggedModelStatus.READY, as the table has it
 
@@ -29,6 +29,13 @@ _VERSION = """
     WHERE v.name = ? AND v.version = ? AND t.key = ? AND t.value = ? AND v.current_stage <> 'Deleted_Internal'
 """
 _HOLDER = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
+_STAGED = """
+    SELECT DISTINCT t.value, v.name, v.version FROM model_versions v
+    JOIN model_version_tags t ON t.name = v.name AND t.version = v.version AND t.key = ?
+    LEFT JOIN registered_model_aliases a ON a.name = v.name AND a.version = v.version
+    LEFT JOIN model_version_tags s ON s.name = v.name AND s.version = v.version AND s.key = ?
+    WHERE v.current_stage <> 'Deleted_Internal' AND (a.alias IN ({stages}) OR s.value IN ({stages}))
+"""
 _MODEL = "SELECT artifact_location FROM logged_models WHERE model_id = ? AND lifecycle_stage = 'active' AND status = ?"
 
 
@@ -61,6 +68,14 @@ class Glance:
     def holder(self, name: str, alias: str) -> Seen | None:
         """Number of the version that an alias names."""
         return self._first(_HOLDER, (name, alias))
+
+    def staged(self, tag: str, stage_tag: str, stages: Sequence[str]) -> list[tuple[str, str, int]] | None:
+        """Tag, name and number of each version that one of these aliases names, or whose stage's tag says so."""
+        query = _STAGED.format(stages=", ".join("?" for _ in stages))
+        try:
+            return all_rows(self._file, query, (tag, stage_tag, *stages, *stages)) if self._file else None
+        except sqlite3.Error:
+            return None
 
     def model(self, model_id: str) -> Seen | None:
         """Where the files of a finished logged model lie."""

@@ -149,6 +149,15 @@ class MlflowRegistry(MlflowConnection):
         held = self.get_latest_model_version(name, (stage,))
         return held.version if held else None
 
+    def serving_trainings(self, stages: Sequence[str]) -> dict[str, str]:
+        """Trainings with a version in one of these stages, by their key, with the version in words.
+
+        MLflow is not imported: only an SQLite store is looked into, and of another one nothing is told. What the
+        pipeline itself has put into a stage stands in `ml_model_registry` too.
+        """
+        seen = Glance(self.tracking_uri).staged(TRAINING_KEY, STAGE, stages) or []
+        return {training_key: f"{name} version {version}" for training_key, name, version in seen}
+
     def search_models(self, pattern: str = "e2i-%", stages: Iterable[str] = ()) -> list[ModelVersion]:
         """Versions whose registered name is like an SQL pattern, ordered by name and version.
 

@@ -23,6 +23,7 @@ from e2i_pipeline.errors import ConfigurationError, SourceError, ToolUnavailable
 from e2i_pipeline.resources.connectors.base import Connector
 from e2i_pipeline.resources.engine import EngineResource, WrittenTable, parquet
 from e2i_pipeline.resources.state_folder import StateFolder
+from e2i_pipeline.storage.keeping import keep_for_use
 from e2i_pipeline.storage.references import write_json
 
 if TYPE_CHECKING:
@@ -289,6 +290,7 @@ class SourceResource(dg.ConfigurableResource):
             reference, size = TableRef.model_validate(stored["table"]), int(stored["bytes"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        keep_for_use(reference)
         return reference, size
 
 

@@ -28,8 +28,17 @@ def first_row(file: Path, query: str, values: Sequence[Any]) -> tuple[Any, ...] 
     Raises:
         sqlite3.Error: It is no SQLite file, has other tables, or stays locked.
     """
+    return next(iter(all_rows(file, query, values)), None)
+
+
+def all_rows(file: Path, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a query; none where there is no such file, which is not made.
+
+    Raises:
+        sqlite3.Error: As for `first_row`.
+    """
     if not file.is_file():
-        return None
+        return []
     place = f"file:{quote(str(file.absolute()))}?mode=ro"
     with closing(sqlite3.connect(place, uri=True, timeout=WAIT_SECONDS)) as connection:
-        return connection.execute(query, tuple(values)).fetchone()
+        return connection.execute(query, tuple(values)).fetchall()

@@ -4,6 +4,7 @@ The reference of an asset and partition lies at `<root>/current/<asset>/<partiti
 long as the run may need it, at `<root>/runs/<run>/...`. What the reference points to lies with the tool that made it.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -16,7 +17,8 @@ from e2i_pipeline.contracts import references as contracts
 from e2i_pipeline.contracts.base import Reference
 from e2i_pipeline.errors import ReferenceNotFound
 from e2i_pipeline.failures import failure
-from e2i_pipeline.storage.scratch import scratch_file
+from e2i_pipeline.storage.keeping import keep_for_use
+from e2i_pipeline.storage.scratch import clear_abandoned, scratch_file
 
 WHOLE = "_all_"
 """Name in place of a partition, for an asset that has none."""
@@ -26,6 +28,10 @@ RUNS = "runs"
 
 KEPT_RUNS = 100
 """Runs whose own references are kept: far more than are ever at work at once. Each is some 20 small files."""
+
+
+LOOKED_INTO = 5
+"""Newest runs that are looked into for what a killed one has left half written: more than are ever killed at once."""
 
 
 class ReferenceIOManager(dg.ConfigurableIOManager):
@@ -64,9 +70,16 @@ class ReferenceIOManager(dg.ConfigurableIOManager):
         own = self._path(context, f"{RUNS}/{context.upstream_output.run_id}") if context.upstream_output else None
         path = own if own and own.is_file() else self._path(context)
         try:
-            return self.read(path, context.asset_key.to_user_string())
+            return self._kept(path, context.asset_key.to_user_string())
         except ReferenceNotFound as err:
             raise failure(err) from None
+
+    def _kept(self, path: Path, asset: str) -> Reference:
+        """A stored reference whose data is safe from clean-up by now; where it came too late, the one that followed."""
+        while True:
+            reference = self.read(path, asset)
+            if keep_for_use(reference) or self.read(path, asset) == reference:
+                return reference
 
     def current(self, asset: str, partition: str = WHOLE) -> Reference:
         """The current reference of an asset, for a reader outside a run.
@@ -101,8 +114,11 @@ class ReferenceIOManager(dg.ConfigurableIOManager):
         runs = Path(self.root) / RUNS
         if not (runs / run_id).exists():
             (runs / run_id).mkdir(parents=True, exist_ok=True)
-            for old in sorted(runs.iterdir(), key=_changed_at, reverse=True)[KEPT_RUNS:]:
+            newest_first = sorted(runs.iterdir(), key=_changed_at, reverse=True)
+            for old in newest_first[KEPT_RUNS:]:
                 shutil.rmtree(old, ignore_errors=True)
+            for asset in itertools.chain.from_iterable(run.glob("*") for run in newest_first[:LOOKED_INTO]):
+                clear_abandoned(asset, ".")  # what a run had begun to write there when it was killed
         return f"{RUNS}/{run_id}"
 
     def path_of(self, asset: str, partition: str = WHOLE) -> Path:

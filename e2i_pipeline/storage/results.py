@@ -3,7 +3,7 @@
 The memory is by content key, not by a marker: a result counts only while what its reference points to is there.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from typing import Any
 import dagster as dg
 
 from e2i_pipeline.contracts.base import Reference
+from e2i_pipeline.storage.keeping import keep_for_use, places_named
 from e2i_pipeline.storage.references import WHOLE, parse_reference, write_text
-
-_FILE_FIELDS = ("location", "plot", "golden_request", "definitions", "manifest")
 
 
 class ResultStore(dg.ConfigurableResource):
@@ -50,6 +49,7 @@ class ResultStore(dg.ConfigurableResource):
         except Exception as err:  # whatever is wrong with what was remembered: it can be made again
             context.log.warning("What is remembered in %s cannot be read (%s): made again.", path, type(err).__name__)
             return None
+        keep_for_use(reference)
         if not (is_there or files_exist)(reference):
             context.log.info("What an earlier run made of the same input is gone: made again.")
             return None
@@ -93,14 +93,7 @@ class ResultStore(dg.ConfigurableResource):
 
 def files_exist(reference: Reference) -> bool:
     """Whether every file exists that the reference names, or a reference within it."""
-    places = [getattr(reference, field, "") for field in _FILE_FIELDS]
-    return all(Path(place).exists() for place in places if place) and all(map(files_exist, _parts(reference)))
-
-
-def _parts(reference: Reference) -> Iterator[Reference]:
-    for value in vars(reference).values():
-        candidates = value.values() if isinstance(value, Mapping) else [value]
-        yield from (candidate for candidate in candidates if isinstance(candidate, Reference))
+    return all(Path(place).exists() for place in places_named(reference))
 
 
 def data_version(reference: Reference) -> dg.DataVersion:

@@ -84,6 +84,17 @@ def test_a_value_is_never_repeated_in_the_message() -> None:
         ({"E2I_ENGINE": "spark"}, "engine"),
         ({"E2I__GREAT_EXPECTATIONS__DATA_DOCS_SITE": "gs://bucket"}, "in a folder or in s3://bucket/prefix"),
         ({"GE_DATA_DOCS_S3_BUCKET": "s3://"}, "in a folder or in s3://bucket/prefix"),
+        (
+            {"E2I__RETENTION__PUBLISHED_DATASETS": "0"},
+            r"published_datasets: .* greater than or equal to 1\.",
+        ),
+        (
+            {"E2I__RETENTION__PUBLISHED_DATASETS": "5000"},
+            r"published_datasets: .* less than or equal to 1000",
+        ),
+        ({"E2I__RETENTION__MINIMUM_AGE_DAYS": "0"}, r"retention\.minimum_age_days: .* greater than or equal to 1\."),
+        ({"E2I__RETENTION__MINIMUM_AGE_DAYS": "99999"}, r"retention\.minimum_age_days: .* less than or equal to 36500"),
+        ({"E2I__RETENTION__MINIMUM_AGE": "30"}, r"Did you mean retention\.minimum_age_days\?"),
     ],
 )
 def test_what_cannot_hold_is_refused(environ: dict[str, str], message: str) -> None:

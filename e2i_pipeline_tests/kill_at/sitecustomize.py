@@ -2,7 +2,8 @@
 
 Python imports a module of this name at start-up where it finds one; `kill_runs` puts this folder on PYTHONPATH. A
 lasting change is a file moved or removed, or a transaction committed through SQLAlchemy, other than those of Dagster's
-own event log. With `E2I_KILL_AT=0` they are only counted, into the file that `E2I_KILL_COUNT` names.
+own event log. With `E2I_KILL_AT=0` they are only counted, into the file that `E2I_KILL_COUNT` names. Where the product
+was when it was killed is written into the file that `E2I_KILL_NOTE` names.
 """
 
 import atexit
@@ -10,6 +11,7 @@ import itertools
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ def _commit(connection: Any) -> None:
 def _change() -> None:
     _seen["changes"] += 1
     if _seen["changes"] == int(_AT or 0):
+        if note := os.environ.get("E2I_KILL_NOTE"):
+            _tell_where(Path(note))
         os.killpg(0, signal.SIGKILL)
 
 
@@ -43,6 +47,12 @@ def _hook(event: str, _arguments: tuple[Any, ...]) -> None:
 
 def _tell(file: Path) -> None:
     file.write_text(str(_seen["changes"]), encoding="utf-8")
+
+
+def _tell_where(file: Path) -> None:
+    frames = [frame for frame in traceback.extract_stack() if "/e2i_pipeline/" in frame.filename]
+    places = [f"{frame.filename.partition('/e2i_pipeline/')[2]}:{frame.name}" for frame in frames]
+    file.write_text("\n".join(places), encoding="utf-8")
 
 
 def _is_dagster() -> bool:

@@ -32,6 +32,9 @@ from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.stages.explanation import ExplanationResource
+from e2i_pipeline.resources.stages.gate import GateResource
+from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.resources.stages.modelling_gate import require_gated
 from e2i_pipeline.resources.stages.run_report import RunParts, RunReportResource
 from e2i_pipeline.storage.presentation import picture, table_of
 from e2i_pipeline.storage.results import ResultStore, data_version
@@ -44,11 +47,14 @@ def shap_analysis(
     training_dataset: TrainingDatasetRef,
     trained_model: TrainedModelRef,
     registered_model: ModelVersion,
+    gate: GateResource,
+    modelling: ModellingResource,
     explanation: ExplanationResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """SHAP values of the registered version on a sample of the test split, per feature, on the log-odds margin."""
+    require_gated(training_dataset, gate, modelling)
     explained = (trained_model.version, _version(registered_model), training_dataset.version)
     key = content_key(explained, explanation.sampling, code_version("domain", "resources/shap.py"))
     if kept := results.recall(context, key, explanation.has):

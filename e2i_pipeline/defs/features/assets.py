@@ -4,6 +4,7 @@ What a feature is stands in `domain/features.py` and `feature_repo/`; how journe
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -25,6 +26,7 @@ from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
+from e2i_pipeline.resources.stages.retention import RetentionResource
 from e2i_pipeline.storage.presentation import feature_table, table_metadata, table_of
 from e2i_pipeline.storage.results import ResultStore
 
@@ -47,6 +49,7 @@ def validated_dataset(
     engagement_events: TableRef,
     gate: GateResource,
     publication: PublicationResource,
+    retention: RetentionResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
@@ -57,8 +60,10 @@ def validated_dataset(
     key = publication.key({t.name: t for t in tables}, as_of, _PUBLISHING_CODE)
     if kept := results.recall(context, key):
         publication.make_current(kept.value)
+        retention.clear_left_over()
         return kept
     dataset = publication.publish(key, {t.name: t for t in tables}, as_of)
+    cleaned = retention.clean_after_publication(datetime.now(UTC), context.log.info)
     return results.keep(
         context,
         key,
@@ -73,6 +78,7 @@ def validated_dataset(
             ),
             "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for v in verdicts for w in v.warnings) or "none"),
             "manifest": dg.MetadataValue.path(dataset.manifest),
+            **cleaned.metadata,
         },
     )
 

@@ -21,6 +21,9 @@ from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.stages.deployment import DeploymentResource
+from e2i_pipeline.resources.stages.gate import GateResource
+from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.resources.stages.modelling_gate import require_gated
 from e2i_pipeline.storage.presentation import table_metadata
 from e2i_pipeline.storage.results import ResultStore
 
@@ -32,11 +35,14 @@ def bento(
     training_dataset: TrainingDatasetRef,
     trained_model: TrainedModelRef,
     registered_model: ModelVersion,
+    gate: GateResource,
+    modelling: ModellingResource,
     deployments: DeploymentResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """The Bento of the registered version, with a golden request: rows and the probabilities the model gives them."""
+    require_gated(training_dataset, gate, modelling)
     model = (registered_model.name, registered_model.version, trained_model.version)
     key = content_key(model, training_dataset.version, deployments.packaging)
     if kept := results.recall(context, key, deployments.has):
@@ -89,11 +95,14 @@ def batch_predictions(
     context: dg.AssetExecutionContext,
     training_dataset: TrainingDatasetRef,
     promoted_model: PromotionRef,
+    gate: GateResource,
+    modelling: ModellingResource,
     deployments: DeploymentResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """One row per journey whose outcome is still open: the champion's probability, and whether it is flagged."""
+    require_gated(training_dataset, gate, modelling)
     code = code_version("resources/stages/deployment.py", "resources/stages/modelling.py", "domain")
     key = content_key(promoted_model.champion, training_dataset.version, code)
     if kept := results.recall(context, key):

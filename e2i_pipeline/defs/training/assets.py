@@ -27,6 +27,7 @@ from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.resources.stages.modelling_gate import require_gated
 from e2i_pipeline.resources.stages.training import TrainingResource
 from e2i_pipeline.storage.presentation import picture, table_of
 from e2i_pipeline.storage.results import ResultStore
@@ -71,15 +72,16 @@ def hyperparameter_study(
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """The brand's Optuna study: the best algorithm and parameters on the validation split."""
-    gate.require([training_dataset])
+    require_gated(training_dataset, gate, modelling)
     key = training.key(training_dataset, experiment_scope, config.n_trials)
+    modelling.note_use(key, training_dataset)
     kept = results.recall(context, key, training.has_run)
     if kept and (longer := training.longer_key(kept.value, config.timeout)) != key:
         context.log.info("The earlier study was cut short by its time-out, and may take longer now.")
+        modelling.note_use(longer, training_dataset)
         key, kept = longer, results.recall(context, longer, training.has_run)
     if kept:
         return kept
-    modelling.require_no_leakage(training_dataset)
     tuned, outcome = training.study(
         key, training_dataset, experiment_scope, config.n_trials, config.timeout, context.run.run_id, context.log.info
     )
@@ -109,11 +111,15 @@ def trained_model(
     training_dataset: TrainingDatasetRef,
     experiment_scope: ExperimentScope,
     hyperparameter_study: TuningResult,
+    gate: GateResource,
+    modelling: ModellingResource,
     training: TrainingResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """The model fitted on the train split with the study's best parameters, in open formats, logged to MLflow."""
+    require_gated(training_dataset, gate, modelling)
+    modelling.require_use(hyperparameter_study.key, training_dataset)
     key = hyperparameter_study.key
     if kept := results.recall(context, key, training.has_model):
         return kept
@@ -142,10 +148,12 @@ def model_evaluation(
     trained_model: TrainedModelRef,
     training: TrainingResource,
     gate: GateResource,
+    modelling: ModellingResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """Discrimination, calibration and slices of the trained model per split, held against the scope's criteria."""
+    require_gated(training_dataset, gate, modelling)
     key = content_key(trained_model.version, trained_model.mlflow_run_id, experiment_scope.key)
     if (kept := results.recall(context, key)) and gate.verdict_of(trained_model, experiment_scope):
         return kept
@@ -210,10 +218,12 @@ def promoted_model(
     bento: BentoRef,
     training: TrainingResource,
     gate: GateResource,
+    modelling: ModellingResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """The decision whether the new version replaces the champion, by the stored verdicts and on the same rows."""
+    require_gated(training_dataset, gate, modelling)
     evaluation = gate.verdict_of(trained_model, experiment_scope)
     infrastructure = gate.infrastructure_verdict(bento)
     candidate = (registered_model.name, registered_model.version, trained_model.version, training_dataset.version)

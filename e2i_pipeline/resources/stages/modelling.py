@@ -16,7 +16,7 @@ from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.cohort import CohortDefinition
 from e2i_pipeline.contracts.references import DatasetRef, FeatureRegistryRef, TableRef, TrainingDatasetRef
 from e2i_pipeline.domain import cohorts, leakage, splits
-from e2i_pipeline.errors import LeakageFound
+from e2i_pipeline.errors import LeakageFound, ReferenceNotFound
 from e2i_pipeline.resources.engine import EngineResource, literal, parquet, quoted, timestamp
 from e2i_pipeline.resources.feast import FeastResource
 from e2i_pipeline.storage.references import write_json
@@ -24,6 +24,9 @@ from e2i_pipeline.storage.references import write_json
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+_USED = "used"
+"""Folder beside the versions of a brand's training dataset: which training has learnt from which."""
 
 
 class ModellingResource(dg.ConfigurableResource):
@@ -93,6 +96,25 @@ class ModellingResource(dg.ConfigurableResource):
                 rows["index_date"].to_numpy(dtype="datetime64[D]"), learning, self._horizon_days, dataset.cuts
             ),
         )
+
+    def note_use(self, training_key: str, dataset: TrainingDatasetRef) -> None:
+        """Writes down which rows a training learns from, so that its model can be traced to its data for ever."""
+        path = Path(self.state_dir) / "training" / dataset.brand / _USED / f"{training_key}.json"
+        if not path.is_file():
+            write_json(path, {"type": type(dataset).__name__, "reference": dataset.model_dump(mode="json")})
+
+    def require_use(self, training_key: str, dataset: TrainingDatasetRef) -> None:
+        """Refuses rows that are not those which a training learns from.
+
+        Raises:
+            ReferenceNotFound: The training was begun on other rows, or nobody has written down on which.
+        """
+        noted = used_by_trainings(self.state_dir, training_key)
+        if not any(dataset.version in path.read_text(encoding="utf-8") for path in noted):
+            raise ReferenceNotFound(
+                f"The study of {dataset.brand} was not made on the present training dataset (version "
+                f"{dataset.version[:12]}); nothing was fitted. Materialize hyperparameter_study first."
+            )
 
     def frame(
         self, dataset: TrainingDatasetRef, split_names: Sequence[str], columns: Sequence[str] = ()
@@ -175,6 +197,11 @@ class ModellingResource(dg.ConfigurableResource):
     def _columns(self, present: Sequence[str]) -> list[str]:
         renamed = {"event_timestamp": "observation_date"}
         return [f"{quoted(name)} AS {quoted(renamed.get(name, name))}" for name in present if name != "index_date"]
+
+
+def used_by_trainings(state_dir: str, training_key: str) -> list[Path]:
+    """Where it is written down which rows a training has learnt from; empty where it is not."""
+    return sorted(Path(state_dir).glob(f"training/*/{_USED}/{training_key}.json"))
 
 
 def _leakage_code() -> str:

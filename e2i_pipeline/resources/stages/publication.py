@@ -18,6 +18,7 @@ from e2i_pipeline.contracts.references import DatasetRef, SplitCuts, TableRef
 from e2i_pipeline.domain import cohorts, splits
 from e2i_pipeline.errors import CohortTooSmall, E2IError, SourceError
 from e2i_pipeline.resources.engine import EngineResource, parquet, quoted, timestamp
+from e2i_pipeline.storage.keeping import in_use
 from e2i_pipeline.storage.references import write_json
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class PublicationResource(dg.ConfigurableResource):
         return last_published(self.state_dir)
 
     def _show(self, dataset: DatasetRef) -> None:
+        last = self.current()
+        if last is not None:
+            in_use(Path(last.manifest))  # whoever has just read the manifest is given the time to read its tables
         write_json(self._folder / "manifest.json", dataset.model_dump(mode="json"))
 
     def _lock(self) -> "FileLock":

@@ -1,6 +1,8 @@
 """Publishing: cuts that stay, one manifest for all tables, and a last good one that nothing half done replaces."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections import Counter
 from datetime import timedelta
@@ -184,3 +186,86 @@ def test_an_unreadable_manifest_is_named_with_the_way_out(tmp_path: Path) -> Non
         E2IError, match=r"manifest\.json is not readable\. Publish again: materialize validated_dataset"
     ):
         publication(tmp_path).current()
+
+
+_PUBLISHES = """
+import json, sys
+from datetime import datetime
+from e2i_pipeline.contracts.references import TableRef
+from e2i_pipeline.resources.stages.publication import PublicationResource
+published = PublicationResource.model_validate_json(sys.argv[1])
+given = {name: TableRef.model_validate(table) for name, table in json.loads(sys.argv[2]).items()}
+as_of = datetime.fromisoformat(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(15):
+    published.publish(published.key(given, as_of, "code"), given, as_of)
+"""
+
+
+def test_two_processes_that_publish_at_once_leave_one_of_two_whole_datasets(tmp_path: Path) -> None:
+    drops = [tables(tmp_path / "one", range(600)), tables(tmp_path / "two", range(900))]
+    whole = [publish(publication(tmp_path), drop) for drop in drops]  # the cuts are those of the first from now on
+    orders = [json.dumps({name: table.model_dump(mode="json") for name, table in drop.items()}) for drop in drops]
+    common = [sys.executable, "-c", _PUBLISHES, publication(tmp_path).model_dump_json()]
+    processes = [
+        subprocess.Popen([*common, order, AS_OF.isoformat()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        for order in orders
+    ]
+    assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n", "ready\n"]
+    seen: list[DatasetRef | None] = []
+    for process in processes:
+        process.stdin.write("go\n")  # type: ignore[union-attr] - it is a pipe
+        process.stdin.flush()  # type: ignore[union-attr]
+    while any(process.poll() is None for process in processes):
+        seen.append(publication(tmp_path).current())
+    for process in processes:
+        process.communicate()
+
+    assert [process.returncode for process in processes] == [0, 0]
+    assert all(dataset in whole for dataset in [*seen, publication(tmp_path).current()])
+    assert len(seen) > 1
+    by_key = tmp_path / "state" / "published" / "by-key"
+    assert {path.stem for path in by_key.iterdir()} == {dataset.key for dataset in whole}
+
+
+_DIES_PUBLISHING = """
+import json, os, signal, sys
+from datetime import datetime
+from e2i_pipeline.contracts.references import TableRef
+from e2i_pipeline.resources.stages.publication import PublicationResource
+published = PublicationResource.model_validate_json(sys.argv[1])
+given = {name: TableRef.model_validate(table) for name, table in json.loads(sys.argv[2]).items()}
+as_of, at, seen = datetime.fromisoformat(sys.argv[3]), int(sys.argv[4]), []
+def hook(event, arguments):
+    if event in ("os.rename", "os.remove", "os.rmdir", "os.truncate"):
+        seen.append(event)
+        if len(seen) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+published.publish(published.key(given, as_of, "code"), given, as_of)
+"""
+
+
+def test_wherever_a_publication_is_killed_the_old_or_the_new_dataset_is_there(tmp_path: Path) -> None:
+    """Before each of its lasting changes in turn, until one publication comes through."""
+    before = publish(publication(tmp_path), tables(tmp_path / "one", range(600)))
+    seen: list[DatasetRef] = []
+    status = -9
+    while status == -9:
+        given = tables(tmp_path / "two", range(900 + len(seen)))
+        order = json.dumps({name: table.model_dump(mode="json") for name, table in given.items()})
+        arguments = [publication(tmp_path).model_dump_json(), order, AS_OF.isoformat(), str(len(seen) + 1)]
+        status = subprocess.run([sys.executable, "-c", _DIES_PUBLISHING, *arguments], check=False).returncode  # noqa: S603
+        found = publication(tmp_path).current()
+        assert found is not None
+        assert found == before or found.tables == given
+        assert Path(found.manifest).read_bytes() == manifest(tmp_path).read_bytes()
+        assert len(split_of(found)) == found.assignments.rows
+        assert all(Path(table.location).is_file() for table in found.tables.values())
+        seen.append(found)
+        before = found
+
+    assert status == 0
+    assert len(seen) > 3
+    assert before.tables == given
