@@ -2,7 +2,7 @@
 
 `e2i run` calls it for the whole graph of one brand and shows one line a step; `e2i summary` says where the results
 are; `e2i serve` starts the deployed Bento; `e2i dev` starts the UI; `e2i clean` removes old data; `e2i pseudonym`
-hashes identifiers as landing does.
+hashes identifiers as landing does. What `e2i ledger` and `e2i gate` do stands in `record_commands.py`.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from e2i_pipeline.config.loader import PROJECT, settings
 from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.contracts.tables import NAMESPACES
 from e2i_pipeline.errors import ConfigurationError, E2IError
+from e2i_pipeline.record_commands import add_record_commands
 
 _OWN_STORAGE = (
     "Dagster's default one shows a run that was killed as running for ever, and may find its database locked where "
@@ -37,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         chosen = settings()
+        if "answer" in options:
+            answer = options.answer(options, chosen)
+            print(answer.text)
+            return answer.status
         brand = _brand(options.brand, chosen)
         return options.command(brand, options, chosen)
     except E2IError as err:
@@ -68,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--namespace", choices=NAMESPACES, required=True, help="the kind of thing that they name")
     sub.set_defaults(command=_pseudonym, brand=None)
+    add_record_commands(commands)
     return parser
 
 

@@ -44,6 +44,10 @@ class QCGateBlockedError(GateBlocked):
     """A table has no passing verdict for exactly its present version, suite and gate configuration."""
 
 
+class OverrideRefused(GateBlocked):
+    """An override names no person or no reason, or there is no failing verdict to override."""
+
+
 class LeakageFound(GateBlocked):
     """A modelling dataset knows something that was not known at prediction time."""
 

@@ -21,6 +21,7 @@ from e2i_pipeline.contracts.references import (
     TuningResult,
 )
 from e2i_pipeline.domain.next_steps import MLFLOW_UI, UI, next_steps
+from e2i_pipeline.domain.overrides import sentence
 from e2i_pipeline.storage.references import ReferenceIOManager
 
 
@@ -52,6 +53,7 @@ def summarize(brand: str, chosen: Settings) -> str:
         ("Promotion", promotion.reason),
         ("Learned from", f"{training.split_counts.get('train', 0):,} journeys, known as of {dataset.as_of:%Y-%m-%d}"),
         ("Open journeys", f"{scored.rows:,} scored, in {_short(scored.location)}" if scored.rows else "none scored"),
+        *(("Overridden" if at == 0 else "", sentence(each)) for at, each in enumerate(report.overrides)),
         ("Input defects", f"{len(defects)} kinds counted, listed in the report" if defects else "none found"),
         ("Bento", bento.tag),
         ("", ""),

@@ -49,7 +49,8 @@ _RECORDS = {
     "ml_experiments": (),
     "ml_feature_store": (),
     "ml_gate_verdicts": (),
-    "ml_ledger": (),
+    # side by side, entries of several brands come in any order; each of them must be there, and once
+    "ml_ledger": ("sequence", "prev_hash", "hash", "at"),
     "ml_model_registry": (),
     "ml_shap_analyses": (),
     "ml_training_runs": (),

@@ -147,6 +147,19 @@ class QcGateSettings(Part):
     critical_expectations: list[str]
 
 
+class OverrideSettings(Part):
+    """Who may override the gate, by e-mail address or name; with nobody named, anybody with an e-mail address."""
+
+    people: list[str]
+
+    @field_validator("people")
+    @classmethod
+    def _named(cls, people: list[str]) -> list[str]:
+        if any(not person.strip() for person in people):
+            raise ValueError("an empty name identifies nobody")
+        return people
+
+
 class GreatExpectationsSettings(Part):
     """Which suite fits which problem, the gate, and where the data docs and what is behind them lie."""
 
@@ -328,6 +341,7 @@ class Settings(Part):
     splits: SplitSettings
     features: FeatureSettings
     great_expectations: GreatExpectationsSettings
+    override: OverrideSettings
     optuna: OptunaSettings
     mlflow: MlflowSettings
     feast: FeastSettings

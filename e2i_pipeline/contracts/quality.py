@@ -100,6 +100,31 @@ class VerdictKey(Contract):
         return content_key(self)
 
 
+class Override(Contract):
+    """A person's decision that a table may pass the gate although its audit failed.
+
+    It holds for one verdict key: for the next version of the data, another suite or another gate configuration somebody
+    has to answer again.
+
+    Attributes:
+        subject: The table.
+        data_version: Content hash of the version that may pass.
+        actor: The person, by e-mail address or by a configured name.
+        reason: Why, in the person's words.
+        failed: What had failed, one sentence each, as the verdict says it.
+        at: When (UTC).
+        entry: Number of the ledger's entry that records it.
+    """
+
+    subject: str
+    data_version: str
+    actor: str
+    reason: str
+    failed: tuple[str, ...]
+    at: datetime
+    entry: int
+
+
 class Verdict(Contract):
     """The gate's answer for one key.
 
@@ -111,6 +136,7 @@ class Verdict(Contract):
         warnings: What did not block.
         decided_at: When (UTC).
         run_id: Dagster run that decided it.
+        override: The override that opens the gate although it did not pass; None where there is none.
     """
 
     key: VerdictKey
@@ -120,3 +146,9 @@ class Verdict(Contract):
     warnings: tuple[str, ...] = ()
     decided_at: datetime
     run_id: str = ""
+    override: Override | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is downstream may go on: it passed, or a person answers for it."""
+        return self.is_passed or self.override is not None

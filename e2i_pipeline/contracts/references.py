@@ -6,6 +6,7 @@ from pathlib import PurePath
 from pydantic import Field
 
 from e2i_pipeline.contracts.base import Contract, Reference
+from e2i_pipeline.contracts.quality import Override
 
 
 class ColumnInfo(Contract):
@@ -94,6 +95,7 @@ class DatasetRef(Reference):
         assignments: Table `patient_journey_id`, `patient_id`, `data_split`, `is_mature`: one row per journey.
         split_counts: Journeys per split.
         manifest: Path of the manifest.
+        overrides: Those of its tables that passed the gate by a person's decision; the key covers them.
     """
 
     tables: dict[str, TableRef]
@@ -102,6 +104,7 @@ class DatasetRef(Reference):
     assignments: TableRef
     split_counts: dict[str, int]
     manifest: str
+    overrides: tuple[Override, ...] = ()
 
 
 class FeatureSpec(Contract):
@@ -181,6 +184,7 @@ class TrainingDatasetRef(TableRef):
         split_counts: Rows per split.
         positives: Rows with the outcome, per split.
         label_overlap: Training labels that mature after the validation period begins.
+        overrides: Overrides behind the published dataset; one on these rows themselves is the gate's to tell.
     """
 
     brand: str
@@ -189,6 +193,7 @@ class TrainingDatasetRef(TableRef):
     split_counts: dict[str, int]
     positives: dict[str, int]
     label_overlap: int = 0
+    overrides: tuple[Override, ...] = ()
 
 
 class ExperimentScope(Reference):
@@ -366,12 +371,14 @@ class RunReportRef(Reference):
         location: Path of the brand's newest page, `latest.html`.
         version: SHA-256 of the page.
         dagster_run_id: The run that it tells of.
+        overrides: Overrides of the gate that the run went on by.
     """
 
     brand: str
     location: str
     version: str
     dagster_run_id: str
+    overrides: tuple[Override, ...] = ()
 
     @property
     def page(self) -> str:

@@ -13,12 +13,18 @@ import dagster as dg
 
 from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport, Verdict
 from e2i_pipeline.contracts.references import TableRef
+from e2i_pipeline.domain.overrides import sentence
 from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.stages.gate import REFERENCES, GateResource
 from e2i_pipeline.resources.suites import read_suite
-from e2i_pipeline.storage.presentation import data_docs_metadata, expectation_metadata, table_of
+from e2i_pipeline.storage.presentation import (
+    data_docs_metadata,
+    expectation_metadata,
+    overrides_shown,
+    table_of,
+)
 
 SEVERITY = {
     "critical": dg.AssetCheckSeverity.ERROR,
@@ -79,7 +85,8 @@ def gate_checks(
         reports, verdict = gate.audit(
             audited, run_id=context.run.run_id, now=datetime.now(UTC), splits=splits, others=list(referred.values())
         )
-        results = [*_expectation_results(table, reports), _gate_result(table, gate_name, reports, verdict)]
+        refusal = gate.refusal(reports, verdict, getattr(audited, "brand", ""))
+        results = [*_expectation_results(table, reports), _gate_result(table, gate_name, reports, verdict, refusal)]
         wanted = {key.name for key in context.selected_asset_check_keys}
         yield from (result for result in results if result.check_name in wanted)
 
@@ -107,7 +114,9 @@ def _expectation_results(table: str, reports: Sequence[ValidationReport]) -> Ite
         )
 
 
-def _gate_result(table: str, name: str, reports: Sequence[ValidationReport], verdict: Verdict) -> dg.AssetCheckResult:
+def _gate_result(
+    table: str, name: str, reports: Sequence[ValidationReport], verdict: Verdict, refusal: str
+) -> dg.AssetCheckResult:
     metadata: dict[str, Any] = {
         "expectations_passed": sum(r.passed for r in reports),
         "expectations_failed": sum(r.failed for r in reports),
@@ -120,10 +129,15 @@ def _gate_result(table: str, name: str, reports: Sequence[ValidationReport], ver
     if verdict.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in verdict.warnings))
     metadata |= data_docs_metadata(reports)
+    description = "All that blocks has passed." if verdict.is_passed else refusal
+    if verdict.override:
+        metadata.update(overrides_shown((verdict.override,)))
+        description = f"{sentence(verdict.override)}\nWhat had failed:\n" + "\n".join(verdict.reasons)
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=table,
-        passed=verdict.is_passed,
-        description="\n".join(verdict.reasons) or "All that blocks has passed.",
+        passed=verdict.is_open,
+        severity=dg.AssetCheckSeverity.WARN if verdict.override else dg.AssetCheckSeverity.ERROR,
+        description=description,
         metadata=metadata,
     )

@@ -29,6 +29,7 @@ from e2i_pipeline.resources.stages.explanation import ExplanationResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.resources.stages.overrides import OverrideResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
 from e2i_pipeline.resources.stages.retention import RetentionResource
 from e2i_pipeline.resources.stages.run_report import RunReportResource
@@ -65,7 +66,11 @@ def build_resources(chosen: Settings) -> dict[str, object]:
     """
     state = str(chosen.state_dir)
     engine = EngineResource(temp_dir=f"{state}/spill")
-    metadata = MetadataResource(url=_secret("E2I_METADATA_URL", chosen.stores.metadata_url), lock_dir=f"{state}/locks")
+    metadata = MetadataResource(
+        url=_secret("E2I_METADATA_URL", chosen.stores.metadata_url),
+        lock_dir=f"{state}/locks",
+        anchor=f"{state}/ledger/anchor.json",
+    )
     tools: dict[str, Any] = {
         "engine": engine,
         "metadata": metadata,
@@ -114,6 +119,7 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
     return {
         "modelling": modelling,
         "gate": gate,
+        "overrides": OverrideResource(state_dir=state, gate=gate, people=chosen.override.people, brands=chosen.brands),
         "publication": PublicationResource(
             state_dir=state,
             engine=tools["engine"],

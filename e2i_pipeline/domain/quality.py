@@ -158,25 +158,6 @@ def decide(
     return True, (), ("The gate is set not to block; it would have, because:", *reasons, *warnings)
 
 
-def blocked_message(report: ValidationReport, reasons: Sequence[str], min_pass_rate: float) -> str:
-    """What a person who meets the closed gate needs: what failed, how often, where to look, what to do.
-
-    Args:
-        report: The audit.
-        reasons: From `decide`.
-        min_pass_rate: The limit, 0..1.
-    """
-    lines = [
-        f"The quality gate is closed for {_subject(report)} (version {report.data_version[:12]}), suite "
-        f"{report.suite}: {report.failed} of {len(report.outcomes)} expectations failed, {report.skipped} were "
-        f"skipped; pass rate {report.pass_rate:.4f}, at least {min_pass_rate} is wanted.",
-        *(f"- {reason}" for reason in reasons),
-    ]
-    if report.data_docs:
-        lines.append(f"Data docs: {report.data_docs}")
-    return "\n".join(lines)
-
-
 def dimensions(report: ValidationReport, declared: Mapping[str, str] | None = None) -> dict[str, float | None]:
     """The six dimensions of data quality of one audit.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport, Verdict
 from e2i_pipeline.contracts.references import DefectCount, FeatureSpec
+from e2i_pipeline.domain.overrides import sentence
 from e2i_pipeline.domain.report_data import StageResults
 from e2i_pipeline.domain.report_parts import (
     MISSING,
@@ -107,7 +108,7 @@ def verdicts(found: Sequence[Verdict]) -> Html:
         subjects = [el("code", v.key.subject) for v in silent if v.gate == gate]
         listed = joined(part for subject in subjects for part in (", ", subject))
         passed[gate.replace("_", " ")] = joined([pill("passed", "good"), Html(listed.removeprefix(",")), "."])
-    rows = [_verdict(v.gate, v.key.subject, v.is_passed, (*v.reasons, *v.warnings)) for v in found if v not in silent]
+    rows = [_verdict(v) for v in found if v not in silent]
     return joined(
         [
             el("h3", "Verdicts"),
@@ -208,9 +209,13 @@ def _failure(outcome: ExpectationOutcome) -> Sequence[Content]:
     return [outcome.expectation_type, outcome.column, outcome.severity, found]
 
 
-def _verdict(gate: str, subject: str, is_passed: bool, remarks: tuple[str, ...]) -> Sequence[Content]:
-    label = pill("passed", "good") if is_passed else pill("blocked", "bad")
-    return [gate.replace("_", " "), el("code", subject), label, bullets(remarks) if remarks else ""]
+def _verdict(found: Verdict) -> Sequence[Content]:
+    label, remarks = pill("passed", "good"), (*found.reasons, *found.warnings)
+    if found.override:
+        label, remarks = pill("overridden", "warn"), (f"{sentence(found.override)}.", *remarks)
+    elif not found.is_passed:
+        label = pill("blocked", "bad")
+    return [found.gate.replace("_", " "), el("code", found.key.subject), label, bullets(remarks) if remarks else ""]
 
 
 def _kind(feature: FeatureSpec) -> str:

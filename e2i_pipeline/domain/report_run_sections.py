@@ -232,10 +232,13 @@ def _quality(data: RunReportData) -> Gate:
     verdicts = [v for v in data.verdicts if v.gate == "data_quality"]
     passed = sum(v.is_passed for v in verdicts)
     warnings = sum(len(v.warnings) for v in verdicts)
+    people = sorted({v.override.actor for v in verdicts if v.override})
     detail = f"{passed} of {plural(len(verdicts), 'table')}"
     detail += f", {plural(warnings, 'warning')}" if warnings else ", no warnings"
     if not verdicts:
         return Gate("Data quality", "", "not asked", "no verdict is kept")
+    if people and all(v.is_open for v in verdicts):
+        return Gate("Data quality", "warn", "overridden", f"{detail}; the rest on the word of {', '.join(people)}")
     mood = "bad" if passed < len(verdicts) else "good"
     return Gate("Data quality", mood, MOODS[mood], detail)
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from e2i_pipeline.domain.overrides import sentence
 from e2i_pipeline.domain.report_data import ModelCardData, StageResults
 from e2i_pipeline.domain.report_parts import Html, bullets, count, el, joined, note, pill, terms
 
@@ -84,6 +85,7 @@ def found_limits(data: StageResults) -> list[str]:
     found: list[str] = []
     if data.source == "synthetic":
         found.append("The data are synthetic: the figures show that the pipeline works, not how well it would do.")
+    found += [f"{sentence(verdict.override)}." for verdict in data.verdicts if verdict.override]
     if not data.evaluation.is_passed:
         found.append("The success criteria are not all met; the version is registered so that people can see why.")
     positives = data.training.positives.get("test", 0)

@@ -76,14 +76,17 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads.
+        """A transaction that only reads, and sees one state of the database however many queries it makes.
 
         Raises:
             ToolUnavailable: The database does not answer.
             ToolRejected: It refuses the query.
         """
-        with self._told("read"), self.engine.connect() as connection, connection.begin():
-            yield connection
+        with self._told("read"), self.engine.connect() as bare:
+            # SQLite's transactions are so by themselves
+            connection = bare if self.path else bare.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         """The rows of a query, each as a dict by column name."""

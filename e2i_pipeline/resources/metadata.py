@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import Field
 
 from e2i_pipeline.errors import ConfigurationError, ToolRejected
+from e2i_pipeline.resources.ledger_anchor import FileAnchor
 from e2i_pipeline.resources.records.base import Row
 from e2i_pipeline.resources.records.features import FeatureRecords
 from e2i_pipeline.resources.records.ledger import LedgerRecords
@@ -34,10 +35,12 @@ class MetadataResource(
     Attributes:
         url: `sqlite:///<file>` or `postgresql://...`; it may carry a password and is never shown.
         lock_dir: Folder of the locks between processes of this machine, and of what waits to be recorded.
+        anchor: File in which the ledger's head is noted outside the database; empty for none.
     """
 
     url: str = Field(repr=False)
     lock_dir: str
+    anchor: str = ""
 
     def rows(self, table: str, **equal: Any) -> list[Row]:
         """The rows of any metadata table whose columns have these values.
@@ -54,6 +57,9 @@ class MetadataResource(
         if unknown := sorted(set(equal) - set(known[table].c.keys())):
             raise ToolRejected(f"{table} has no column {', '.join(unknown)}.")
         return self._database().rows(known[table].select().filter_by(**equal))
+
+    def _anchor(self) -> FileAnchor | None:
+        return FileAnchor(self.anchor, self.lock_dir) if self.anchor else None
 
     def _database(self) -> "Database":
         """The database of this process, migrated when first used. A child of a fork opens its own."""

@@ -1,8 +1,8 @@
 """MLflow: one run per training, its model without a pickle, and the registry with the platform's five stages.
 
 The whole adapter by the name that assets ask for; each part stands in its own module: `mlflow_connection` (how it is
-reached and fails), `mlflow_runs`, `mlflow_records`, `mlflow_models`, `mlflow_registry`. MLflow is imported when a
-method is first called.
+reached and fails), `mlflow_runs`, `mlflow_records`, `mlflow_models`, `mlflow_registry`, `mlflow_ledger`. MLflow is
+imported when a method is first called.
 """
 
 import logging
@@ -10,6 +10,7 @@ import logging
 import dagster as dg
 
 from e2i_pipeline.errors import E2IError
+from e2i_pipeline.resources.mlflow_ledger import MlflowLedger
 from e2i_pipeline.resources.mlflow_models import MlflowModels
 from e2i_pipeline.resources.mlflow_records import MlflowRecords
 from e2i_pipeline.resources.mlflow_registry import MlflowRegistry
@@ -18,7 +19,7 @@ from e2i_pipeline.resources.mlflow_runs import MlflowRuns
 _log = logging.getLogger(__name__)
 
 
-class MlflowResource(MlflowRuns, MlflowRecords, MlflowModels, MlflowRegistry):
+class MlflowResource(MlflowRuns, MlflowRecords, MlflowModels, MlflowRegistry, MlflowLedger):
     """MLflow tracking and registry; the fields are those of `MlflowConnection`.
 
     It keeps the contract of dagster-mlflow: the tag `dagster_run_id` names the Dagster run that created the training's

@@ -37,6 +37,10 @@ _STAGED = """
     WHERE v.current_stage <> 'Deleted_Internal' AND (a.alias IN ({stages}) OR s.value IN ({stages}))
 """
 _MODEL = "SELECT artifact_location FROM logged_models WHERE model_id = ? AND lifecycle_stage = 'active' AND status = ?"
+_EXPERIMENT_TAGS = """
+    SELECT e.name, t.value FROM experiment_tags t JOIN experiments e ON e.experiment_id = t.experiment_id
+    WHERE t.key = ? AND substr(e.name, 1, length(?)) = ? ORDER BY e.name
+"""
 
 
 class Seen(NamedTuple):
@@ -80,6 +84,17 @@ class Glance:
     def model(self, model_id: str) -> Seen | None:
         """Where the files of a finished logged model lie."""
         return self._first(_MODEL, (model_id, _READY))
+
+    def experiment_tags(self, tag: str, prefix: str) -> dict[str, str] | None:
+        """A tag's value per experiment that has it, of those whose name has this prefix."""
+        if self._file is None:
+            return None
+        try:
+            return {
+                str(name): str(value) for name, value in all_rows(self._file, _EXPERIMENT_TAGS, (tag, prefix, prefix))
+            }
+        except sqlite3.Error:
+            return None
 
     def _first(self, query: str, values: Sequence[Any]) -> Seen | None:
         if self._file is None:

@@ -31,11 +31,11 @@ def first_row(file: Path, query: str, values: Sequence[Any]) -> tuple[Any, ...] 
     return next(iter(all_rows(file, query, values)), None)
 
 
-def all_rows(file: Path, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """The rows of a query; none where there is no such file, which is not made.
+def all_rows(file: Path, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a query; none where there is no such file, which is not made.
 
     Raises:
-        sqlite3.Error: As for `first_row`.
+        sqlite3.Error: It is no SQLite file, has other tables, or stays locked.
     """
     if not file.is_file():
         return []

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport
+from e2i_pipeline.contracts.quality import ExpectationOutcome, Override, ValidationReport
 from e2i_pipeline.contracts.references import FeatureSpec, TableRef
 
 
@@ -44,6 +44,29 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue:
     """Rows of plain values as a table; an empty one as text, since Dagster needs a row to see the columns."""
     records = [dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in rows]
     return dg.MetadataValue.table(records=records) if records else dg.MetadataValue.text("none")
+
+
+def overrides_shown(overrides: Iterable[Override]) -> dict[str, Any]:
+    """The overrides that an asset rests on, as its metadata; nothing where there are none."""
+    rows = [
+        {
+            "table": o.subject,
+            "version": o.data_version[:12],
+            "actor": o.actor,
+            "reason": o.reason,
+            "at": o.at.isoformat(timespec="seconds"),
+            "ledger_entry": o.entry,
+            "what_failed": " ".join(o.failed),
+        }
+        for o in overrides
+    ]
+    return {"overrides": table_of(rows)} if rows else {}
+
+
+def under_overrides(result: dg.MaterializeResult, overrides: Iterable[Override]) -> dg.MaterializeResult:
+    """A result, new or remembered, with the overrides that hold at this moment."""
+    others = {name: value for name, value in (result.metadata or {}).items() if name != "overrides"}
+    return result._replace(metadata={**others, **overrides_shown(overrides)})
 
 
 def picture(png: bytes, title: str) -> dg.MetadataValue:

@@ -100,19 +100,6 @@ def test_warnings_alone_block_exactly_below_the_limit(counts: list[tuple[int, in
     assert len(reasons) + len(warnings) >= sum(bad > 0 for _, bad in counts)
 
 
-def test_the_blocked_message_is_all_that_one_needs() -> None:
-    failed = outcome("brand_is_configured", "failed", "critical", tested_rows=10, unexpected_rows=1)
-    blocked = report(failed, outcome("x", "skipped"))
-    message = quality.blocked_message(blocked, quality.decide(blocked, 0.95, True)[1], 0.95)
-    for part in (
-        "1 of 2 expectations failed, 1 were skipped",
-        "0.9000, at least 0.95",
-        "0123456789ab",
-        "/docs/page.html",
-    ):
-        assert part in message
-
-
 def test_dimensions_are_shares_of_rows() -> None:
     audited = report(
         outcome("a", expectation_type="expect_column_values_to_not_be_null", tested_rows=10),

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from e2i_pipeline.contracts.quality import Override, Verdict
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.domain.report_data import Scores
 from e2i_pipeline.domain.run_report import run_report
-from e2i_pipeline_tests.domain.card_example import FEATURES
+from e2i_pipeline_tests.domain.card_example import FEATURES, NOW
 from e2i_pipeline_tests.domain.page_reader import HOSTILE, Reader
 from e2i_pipeline_tests.domain.run_example import CARD, other_champion, run_data, run_facts, step
 
@@ -100,6 +101,45 @@ def test_a_run_that_found_everything_unchanged_says_so() -> None:
     facts = run_facts(made={"bento": False, "deployment": False}, checks=run_facts().checks[:1])
 
     assert "Nothing new, 2 assets found unchanged; its check passed." in read(run=facts).text
+
+
+def overridden() -> tuple[Verdict, ...]:
+    """The example's verdicts, the first of which refused its table, and a person let it pass."""
+    first, *others = run_data().verdicts
+    held = Override(
+        subject=first.key.subject,
+        data_version=first.key.data_version,
+        actor="jane.doe@example.com",
+        reason="Known and <b>fine</b>",
+        failed=("3 of 12 rows.",),
+        at=NOW,
+        entry=7,
+    )
+    refused = {"is_passed": False, "reasons": ("3 of 12 rows.",), "override": held}
+    return (first.model_copy(update=refused), *others)
+
+
+def test_an_override_is_seen_among_the_gates_the_verdicts_and_the_limits() -> None:
+    page = run_report(run_data(verdicts=overridden()))
+
+    gates = page[page.index('class="gates"') :].partition("</ol>")[0]
+    assert re.search(
+        r"Data quality</b><span class=\"pill warn\">overridden<.*on the word of jane\.doe@example\.com", gates
+    )
+    audits, limits = (page[page.index(f'id="{key}"') :].partition("</section>")[0] for key in ("audits", "limits"))
+    for section in (audits, limits):
+        assert "by an override of jane.doe@example.com on " in section
+        assert "ledger entry 7: Known and &lt;b&gt;fine&lt;/b&gt;." in section
+    assert '<span class="pill warn">overridden</span>' in audits
+    assert "3 of 12 rows." in audits
+
+
+def test_without_an_override_a_refused_table_is_blocked_and_a_clean_one_shows_none() -> None:
+    refused = tuple(verdict.model_copy(update={"override": None}) for verdict in overridden())
+
+    assert '<span class="pill bad">blocked</span>' in run_report(run_data(verdicts=refused))
+    for page in (run_report(run_data(verdicts=refused)), run_report(run_data())):
+        assert "overrid" not in page
 
 
 def test_a_report_that_was_asked_for_alone_says_so() -> None:

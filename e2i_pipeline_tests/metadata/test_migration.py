@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from alembic.script import ScriptDirectory
 
 from e2i_pipeline.errors import ToolRejected, ToolUnavailable
 from e2i_pipeline.metadata.database import Database
+from e2i_pipeline.metadata.ledger import GENESIS, chain_findings, entry_hash
 from e2i_pipeline.metadata.migration import HEAD, SCRIPTS, downgrade, migrate, revision
 from e2i_pipeline.metadata.tables import METADATA
 from e2i_pipeline_tests import servers
@@ -106,6 +108,42 @@ def test_three_processes_migrate_at_once(tmp_path: Path, postgres: servers.Postg
         process.stdin.flush()
     answers = [process.communicate(timeout=60) for process in processes]
     assert [out for out, _ in answers] == [f"{HEAD} {HEAD}\n"] * 3, answers
+
+
+def test_the_chain_holds_through_a_change_of_its_table_and_back(url: str) -> None:
+    """An entry of the first version, one of today, and both after a way down and up again."""
+    downgrade(database := migrate(url), to="0001")
+    _append(database, 1, {"key": "k1"}, about=False)
+    migrate(url)
+    _append(database, 2, {"key": "k2"}, about=True)
+    for _ in range(2):
+        rows = database.rows(sa.select(METADATA.tables["ml_ledger"]).order_by("sequence"))
+        assert [row["about"] for row in rows] == ["k1", "k2"]
+        assert chain_findings(rows) == []
+        downgrade(database, to="0001")
+        assert "about" not in {column["name"] for column in sa.inspect(database.engine).get_columns("ml_ledger")}
+        migrate(url)
+    for change in ("UPDATE ml_ledger SET reason = 'x'", "DELETE FROM ml_ledger"):
+        with pytest.raises(ToolRejected, match="append-only"), database.write() as connection:
+            connection.execute(sa.text(change))
+
+
+def _append(database: Database, sequence: int, payload: dict[str, str], about: bool) -> None:
+    ledger = METADATA.tables["ml_ledger"]
+    columns = [column for column in ledger.c if about or column.name != "about"]
+    row = {
+        **dict.fromkeys(("kind", "subject", "actor", "reason"), "said"),
+        "sequence": sequence,
+        "payload": payload,
+        "at": datetime(2026, 3, 1, 12, tzinfo=UTC),
+        "dagster_run_id": "",
+    }
+    with database.write() as connection:
+        last = connection.execute(sa.text("SELECT hash FROM ml_ledger ORDER BY sequence DESC")).scalar()
+        row |= {"prev_hash": last or GENESIS}
+        row |= {"hash": entry_hash(row)} | ({"about": payload["key"]} if about else {})
+        table = sa.table("ml_ledger", *(sa.column(c.name, c.type) for c in columns))
+        connection.execute(sa.insert(table).values(**row))
 
 
 def test_current_database_needs_no_alembic(tmp_path: Path) -> None:

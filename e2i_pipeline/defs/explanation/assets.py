@@ -36,7 +36,7 @@ from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.modelling_gate import require_gated
 from e2i_pipeline.resources.stages.run_report import RunParts, RunReportResource
-from e2i_pipeline.storage.presentation import picture, table_of
+from e2i_pipeline.storage.presentation import picture, table_of, under_overrides
 from e2i_pipeline.storage.results import ResultStore, data_version
 
 
@@ -57,13 +57,14 @@ def shap_analysis(
     require_gated(training_dataset, gate, modelling)
     explained = (trained_model.version, _version(registered_model), training_dataset.version)
     key = content_key(explained, explanation.sampling, code_version("domain", "resources/shap.py"))
+    overrides = gate.overrides_on(training_dataset)
     if kept := results.recall(context, key, explanation.has):
-        return kept
+        return under_overrides(kept, overrides)
     attribution, plot, narrative = explanation.attribute(
         key, training_dataset, trained_model, registered_model, context.run.run_id, datetime.now(UTC)
     )
     shares = ({"feature": f, "share_of_mean_absolute_shap": s} for f, s in attribution.importance.items())
-    return results.keep(
+    made = results.keep(
         context,
         key,
         attribution,
@@ -76,6 +77,7 @@ def shap_analysis(
             "location": dg.MetadataValue.path(attribution.location),
         },
     )
+    return under_overrides(made, overrides)
 
 
 @dg.asset(partitions_def=BRANDS, kinds={"html"}, retry_policy=ESSENTIAL_TOOL)
@@ -105,8 +107,9 @@ def model_card(
         registered_model,
         shap_analysis,
     )
+    answered = [override.entry for override in explanation.gate.overrides_on(training_dataset)]
     versions = (_version(registered_model), hyperparameter_study.mlflow_run_id, model_evaluation.version)
-    key = content_key(*(part.key for part in parts), versions, code_version("domain"))
+    key = content_key(*(part.key for part in parts), versions, answered, code_version("domain"))
     if kept := results.recall(context, key):
         return kept
     card = explanation.card(key, *parts)

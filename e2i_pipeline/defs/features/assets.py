@@ -27,7 +27,7 @@ from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
 from e2i_pipeline.resources.stages.retention import RetentionResource
-from e2i_pipeline.storage.presentation import feature_table, table_metadata, table_of
+from e2i_pipeline.storage.presentation import feature_table, table_metadata, table_of, under_overrides
 from e2i_pipeline.storage.results import ResultStore
 
 _FEATURE_CODE = code_version(
@@ -57,14 +57,15 @@ def validated_dataset(
     tables = [patient_journeys, treatment_events, hcp_profiles, engagement_events]
     verdicts = gate.require(tables)
     as_of = gate.dataset_as_of(tables)
-    key = publication.key({t.name: t for t in tables}, as_of, _PUBLISHING_CODE)
+    overrides = [verdict.override for verdict in verdicts if verdict.override]
+    key = publication.key({t.name: t for t in tables}, as_of, _PUBLISHING_CODE, overrides)
     if kept := results.recall(context, key):
         publication.make_current(kept.value)
         retention.clear_left_over()
-        return kept
-    dataset = publication.publish(key, {t.name: t for t in tables}, as_of)
+        return under_overrides(kept, overrides)
+    dataset = publication.publish(key, {t.name: t for t in tables}, as_of, overrides)
     cleaned = retention.clean_after_publication(datetime.now(UTC), context.log.info)
-    return results.keep(
+    made = results.keep(
         context,
         key,
         dataset,
@@ -81,6 +82,7 @@ def validated_dataset(
             **cleaned.metadata,
         },
     )
+    return under_overrides(made, overrides)
 
 
 def _feature_view(view: str, grain: str) -> dg.AssetsDefinition:
@@ -192,9 +194,10 @@ def training_dataset(
     """One row per journey of the brand at its prediction time: what was known then, and the outcome."""
     key = modelling.key(context.partition_key, validated_dataset, feature_registry, _FEATURE_CODE)
     if kept := results.recall(context, key):
-        return kept
+        return under_overrides(kept, validated_dataset.overrides)
     table = modelling.training_dataset(key, context.partition_key, validated_dataset, feature_registry)
-    return results.keep(context, key, table, {**table_metadata(table), **_training_metadata(table.split_counts, table)})
+    shown = {**table_metadata(table), **_training_metadata(table.split_counts, table)}
+    return under_overrides(results.keep(context, key, table, shown), validated_dataset.overrides)
 
 
 def _training_metadata(counts: Mapping[str, int], table: TrainingDatasetRef) -> dict[str, object]:

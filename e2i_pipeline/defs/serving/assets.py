@@ -24,7 +24,7 @@ from e2i_pipeline.resources.stages.deployment import DeploymentResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.modelling_gate import require_gated
-from e2i_pipeline.storage.presentation import table_metadata
+from e2i_pipeline.storage.presentation import table_metadata, under_overrides
 from e2i_pipeline.storage.results import ResultStore
 
 
@@ -45,10 +45,11 @@ def bento(
     require_gated(training_dataset, gate, modelling)
     model = (registered_model.name, registered_model.version, trained_model.version)
     key = content_key(model, training_dataset.version, deployments.packaging)
+    overrides = gate.overrides_on(training_dataset)
     if kept := results.recall(context, key, deployments.has):
-        return kept
+        return under_overrides(kept, overrides)
     built = deployments.package(training_dataset, trained_model, registered_model)
-    return results.keep(
+    made = results.keep(
         context,
         key,
         built,
@@ -59,6 +60,7 @@ def bento(
             "golden_request": dg.MetadataValue.path(built.golden_request),
         },
     )
+    return under_overrides(made, overrides)
 
 
 @dg.asset(name="deployment", partitions_def=BRANDS, kinds={"bentoml"}, retry_policy=ESSENTIAL_TOOL)
@@ -105,7 +107,9 @@ def batch_predictions(
     require_gated(training_dataset, gate, modelling)
     code = code_version("resources/stages/deployment.py", "resources/stages/modelling.py", "domain")
     key = content_key(promoted_model.champion, training_dataset.version, code)
+    overrides = gate.overrides_on(training_dataset)
     if kept := results.recall(context, key):
-        return kept
+        return under_overrides(kept, overrides)
     scored = deployments.score(key, training_dataset, promoted_model)
-    return results.keep(context, key, scored, {**table_metadata(scored), "predictions": scored.rows})
+    made = results.keep(context, key, scored, {**table_metadata(scored), "predictions": scored.rows})
+    return under_overrides(made, overrides)

@@ -29,7 +29,7 @@ from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.modelling_gate import require_gated
 from e2i_pipeline.resources.stages.training import TrainingResource
-from e2i_pipeline.storage.presentation import picture, table_of
+from e2i_pipeline.storage.presentation import picture, table_of, under_overrides
 from e2i_pipeline.storage.results import ResultStore
 
 
@@ -73,6 +73,7 @@ def hyperparameter_study(
 ) -> dg.MaterializeResult:
     """The brand's Optuna study: the best algorithm and parameters on the validation split."""
     require_gated(training_dataset, gate, modelling)
+    overrides = gate.overrides_on(training_dataset)
     key = training.key(training_dataset, experiment_scope, config.n_trials)
     modelling.note_use(key, training_dataset)
     kept = results.recall(context, key, training.has_run)
@@ -81,11 +82,11 @@ def hyperparameter_study(
         modelling.note_use(longer, training_dataset)
         key, kept = longer, results.recall(context, longer, training.has_run)
     if kept:
-        return kept
+        return under_overrides(kept, overrides)
     tuned, outcome = training.study(
         key, training_dataset, experiment_scope, config.n_trials, config.timeout, context.run.run_id, context.log.info
     )
-    return results.keep(
+    made = results.keep(
         context,
         key,
         tuned,
@@ -102,6 +103,7 @@ def hyperparameter_study(
             "history": picture(training.history_plot(outcome), "optimization history"),
         },
     )
+    return under_overrides(made, overrides)
 
 
 @dg.asset(partitions_def=BRANDS, kinds={"mlflow"}, retry_policy=ESSENTIAL_TOOL)
@@ -120,11 +122,11 @@ def trained_model(
     """The model fitted on the train split with the study's best parameters, in open formats, logged to MLflow."""
     require_gated(training_dataset, gate, modelling)
     modelling.require_use(hyperparameter_study.key, training_dataset)
-    key = hyperparameter_study.key
+    key, overrides = hyperparameter_study.key, gate.overrides_on(training_dataset)
     if kept := results.recall(context, key, training.has_model):
-        return kept
+        return under_overrides(kept, overrides)
     model = training.fit(training_dataset, experiment_scope, hyperparameter_study, context.run.run_id)
-    return results.keep(
+    made = results.keep(
         context,
         key,
         model,
@@ -137,6 +139,7 @@ def trained_model(
             "mlflow_run_id": model.mlflow_run_id,
         },
     )
+    return under_overrides(made, overrides)
 
 
 @dg.asset(partitions_def=BRANDS, kinds={"scikitlearn", "mlflow"}, retry_policy=ESSENTIAL_TOOL)
@@ -155,15 +158,16 @@ def model_evaluation(
     """Discrimination, calibration and slices of the trained model per split, held against the scope's criteria."""
     require_gated(training_dataset, gate, modelling)
     key = content_key(trained_model.version, trained_model.mlflow_run_id, experiment_scope.key)
+    overrides = gate.overrides_on(training_dataset)
     if (kept := results.recall(context, key)) and gate.verdict_of(trained_model, experiment_scope):
-        return kept
+        return under_overrides(kept, overrides)
     evaluation, pictures = training.evaluate(training_dataset, experiment_scope, trained_model, context.run.run_id)
     gate.record_evaluation(trained_model, experiment_scope, evaluation, context.run.run_id, datetime.now(UTC))
     rows = (
         {"metric": name, **{split: round(values[name], 4) for split, values in evaluation.metrics.items()}}
         for name in evaluation.metrics["test"]
     )
-    return results.keep(
+    made = results.keep(
         context,
         key,
         evaluation,
@@ -176,6 +180,7 @@ def model_evaluation(
             **{name: picture(png, name) for name, png in pictures.items()},
         },
     )
+    return under_overrides(made, overrides)
 
 
 @dg.asset(partitions_def=BRANDS, kinds={"mlflow"}, retry_policy=ESSENTIAL_TOOL)
@@ -203,6 +208,7 @@ def registered_model(
             "stage": version.stage,
             "model_uri": version.model_uri,
             "mlflow_run_id": version.mlflow_run_id,
+            "ledger_anchor": training.anchor_ledger(trained_model),
         },
     )
 
@@ -229,13 +235,14 @@ def promoted_model(
     candidate = (registered_model.name, registered_model.version, trained_model.version, training_dataset.version)
     verdicts = [(verdict.is_passed, verdict.reasons) for verdict in (evaluation, infrastructure) if verdict]
     key = content_key(candidate, verdicts, bento.tag, training.promotion_rule)
+    overrides = gate.overrides_on(training_dataset)
     if kept := results.recall(context, key, partial(training.still_stands, registered_model)):
-        return kept
+        return under_overrides(kept, overrides)
     promotion = training.promote(
         training_dataset, trained_model, registered_model, evaluation, infrastructure, datetime.now(UTC)
     )
     champion = promotion.champion
-    return results.keep(
+    made = results.keep(
         context,
         key,
         promotion,
@@ -243,8 +250,10 @@ def promoted_model(
             "decision": "promoted" if promotion.is_promoted else "kept as it was",
             "reason": promotion.reason,
             "champion": f"{champion.name} version {champion.version}, {champion.stage}" if champion else "none",
+            "ledger_anchor": training.anchor_ledger(trained_model),
         },
     )
+    return under_overrides(made, overrides)
 
 
 def _scope(brand: str) -> ExperimentScope:

@@ -2,10 +2,11 @@
 
 A verdict is kept in the metadata database under (table, data version, suite hash, gate configuration hash), so neither
 yesterday's failure is walked past nor yesterday's pass outlives a tightened suite. What the suites say stands in `gx/`;
-how a verdict follows from a report stands in `domain/quality.py`.
+how a verdict follows from a report stands in `domain/quality.py`; who may override it in `overrides.py`.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from e2i_pipeline.contracts.base import content_key
-from e2i_pipeline.contracts.quality import ValidationReport, Verdict, VerdictKey
+from e2i_pipeline.contracts.quality import Override, ValidationReport, Verdict, VerdictKey
 from e2i_pipeline.contracts.references import (
     BentoRef,
     EvaluationRef,
@@ -22,7 +23,7 @@ from e2i_pipeline.contracts.references import (
     TrainedModelRef,
     TrainingDatasetRef,
 )
-from e2i_pipeline.domain import continuity, leakage, quality
+from e2i_pipeline.domain import continuity, leakage, overrides, quality
 from e2i_pipeline.errors import QCGateBlockedError
 from e2i_pipeline.resources.great_expectations import GreatExpectationsResource
 from e2i_pipeline.resources.metadata import MetadataResource
@@ -148,8 +149,7 @@ class GateResource(dg.ConfigurableResource):
             status = _status(report, decision)
             self.metadata.record_quality_report(report, scores, status, run_id, leakage=leaks.counts)
             write_json(self._report_path(key, split), report.model_dump(mode="json"))
-        self.metadata.record_verdict(verdict)
-        return reports, verdict
+        return reports, self.metadata.record_verdict(verdict, _figures(reports))
 
     def stored(
         self, table: TableRef, splits: Sequence[str] = ("",), others: Sequence[TableRef] = ()
@@ -158,11 +158,15 @@ class GateResource(dg.ConfigurableResource):
         return self._recall(self.key(table, others), splits)
 
     def require(self, tables: Sequence[TableRef]) -> tuple[Verdict, ...]:
-        """The passing verdicts of exactly these versions, each audited against the others.
+        """The verdicts that let exactly these versions pass, each audited against the others.
+
+        Returns:
+            Per table a passing verdict, or a failing one with the override that opens the gate.
 
         Raises:
-            QCGateBlockedError: A table has no verdict, or a failing one; all of them are named.
+            QCGateBlockedError: A table has no verdict, or a failing one that nobody answers for; all of them are named.
         """
+        self.metadata.anchor_ledger()
         verdicts: list[Verdict] = []
         problems: list[str] = []
         for table in tables:
@@ -172,13 +176,25 @@ class GateResource(dg.ConfigurableResource):
                     f"{table.name} (version {table.version[:12]}) has not been audited under the present suite "
                     f"{self.suite(table.name)}. Audit it: materialize {table.name} with its checks."
                 )
-            elif not verdict.is_passed:
-                problems += [f"{table.name} (version {table.version[:12]}): {reason}" for reason in verdict.reasons]
+            elif not verdict.is_open:
+                told = self.refusal(self._reports(verdict.key), verdict, getattr(table, "brand", ""))
+                problems.append(f"{table.name} (version {table.version[:12]}) did not pass.\n{told}")
             else:
                 verdicts.append(verdict)
         if problems:
-            raise QCGateBlockedError("The quality gate is closed; nothing was changed.\n  " + "\n  ".join(problems))
+            told = "\n".join(problems).replace("\n", "\n  ")
+            raise QCGateBlockedError(f"The quality gate is closed; nothing was changed.\n  {told}")
         return tuple(verdicts)
+
+    def refusal(self, reports: Sequence[ValidationReport], verdict: Verdict, brand: str = "") -> str:
+        """What a person who meets the closed gate needs; see `domain.overrides.refusal`."""
+        return overrides.refusal(reports, verdict, self.great_expectations.min_pass_rate, brand)
+
+    def overrides_on(self, table: TrainingDatasetRef) -> tuple[Override, ...]:
+        """The overrides that modelling rows rest on: those of the published dataset, and the one on the rows."""
+        verdict = self.metadata.verdict(self.key(table))
+        own = (verdict.override,) if verdict and verdict.override else ()
+        return (*table.overrides, *own)
 
     def key(self, table: TableRef, others: Sequence[TableRef] = ()) -> VerdictKey:
         """What a verdict on this table is kept under; `others` hold the tables that it refers to."""
@@ -219,8 +235,8 @@ class GateResource(dg.ConfigurableResource):
             decided_at=now,
             run_id=run_id,
         )
-        self.metadata.record_verdict(verdict)
-        return verdict
+        figures = {"criteria_unmet": len(evaluation.unmet), "test_auc": f"{evaluation.metrics['test']['auc']:.6f}"}
+        return self.metadata.record_verdict(verdict, figures)
 
     def infrastructure_verdict(self, bento: BentoRef) -> Verdict | None:
         """The stored infrastructure verdict of a Bento; None where it was never tried."""
@@ -236,8 +252,7 @@ class GateResource(dg.ConfigurableResource):
             decided_at=now,
             run_id=run_id,
         )
-        self.metadata.record_verdict(verdict)
-        return verdict
+        return self.metadata.record_verdict(verdict)
 
     def _leaks(self, table: TableRef) -> "Leaks":
         """What the leakage audit says of a training dataset; nothing of any other table."""
@@ -277,6 +292,14 @@ class GateResource(dg.ConfigurableResource):
     def _report_path(self, key: VerdictKey, split: str) -> Path:
         return Path(self.state_dir) / "audits" / key.subject / f"{key.digest}{'-' if split else ''}{split}.json"
 
+    def _reports(self, key: VerdictKey) -> tuple[ValidationReport, ...]:
+        """The audits of whatever splits that are kept under a key, those that can be read."""
+        found: list[ValidationReport] = []
+        for path in sorted(self._report_path(key, "").parent.glob(f"{key.digest}*.json")):
+            with suppress(ValueError, OSError):
+                found.append(ValidationReport.model_validate_json(path.read_bytes()))
+        return tuple(found)
+
 
 def _verdict(
     key: VerdictKey, decisions: Sequence[Decision], run_id: str, now: datetime, notes: Sequence[str]
@@ -292,6 +315,16 @@ def _verdict(
         decided_at=now,
         run_id=run_id,
     )
+
+
+def _figures(reports: Sequence[ValidationReport]) -> dict[str, int]:
+    """What a verdict rests on, in counts over all splits."""
+    outcomes = [outcome for report in reports for outcome in report.outcomes]
+    return {
+        **{name: sum(getattr(report, name) for report in reports) for name in ("passed", "failed", "skipped")},
+        "tested_rows": sum(outcome.tested_rows for outcome in outcomes),
+        "unexpected_rows": sum(outcome.unexpected_rows for outcome in outcomes),
+    }
 
 
 def _landing_notes(table: TableRef, reports: Sequence[ValidationReport]) -> tuple[str, ...]:

@@ -89,6 +89,7 @@ class ModellingResource(dg.ConfigurableResource):
             known_until=dataset.as_of,
             brand=brand,
             dataset_key=dataset.key,
+            overrides=dataset.overrides,
             features=registry.features,
             split_counts={split: n for split, (n, _) in counts.items()},
             positives={split: n for split, (_, n) in counts.items() if split != "unassigned"},

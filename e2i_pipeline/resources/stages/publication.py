@@ -5,7 +5,7 @@ the gate before; how journeys are split is decided in `domain/splits.py`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import dagster as dg
 
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.cohort import CohortDefinition
+from e2i_pipeline.contracts.quality import Override
 from e2i_pipeline.contracts.references import DatasetRef, SplitCuts, TableRef
 from e2i_pipeline.domain import cohorts, splits
 from e2i_pipeline.errors import CohortTooSmall, E2IError, SourceError
@@ -43,12 +44,18 @@ class PublicationResource(dg.ConfigurableResource):
     split_settings: dict[str, Any]
     target: str
 
-    def key(self, tables: Mapping[str, TableRef], as_of: datetime, code: str) -> str:
-        """Content key of the dataset that `publish` would make."""
+    def key(
+        self, tables: Mapping[str, TableRef], as_of: datetime, code: str, overrides: Sequence[Override] = ()
+    ) -> str:
+        """Content key of the dataset that `publish` would make; under overrides it is never that of a clean one."""
         versions = {name: table.version for name, table in sorted(tables.items())}
-        return content_key(versions, as_of.isoformat(), self.cohort, self.split_settings, self.target, code)
+        answered = [[o.subject, o.data_version, o.entry] for o in overrides]
+        settings = (self.cohort, self.split_settings, self.target)
+        return content_key(versions, as_of.isoformat(), *settings, code, *([answered] if answered else []))
 
-    def publish(self, key: str, tables: Mapping[str, TableRef], as_of: datetime) -> DatasetRef:
+    def publish(
+        self, key: str, tables: Mapping[str, TableRef], as_of: datetime, overrides: Sequence[Override] = ()
+    ) -> DatasetRef:
         """Splits the journeys and publishes all tables under one manifest.
 
         The cut dates of the last manifest are kept while `splits.version` stays, so that adding rows moves no journey
@@ -58,6 +65,7 @@ class PublicationResource(dg.ConfigurableResource):
             key: From `key`.
             tables: The audited tables.
             as_of: Up to when anything is known.
+            overrides: By which the gate was open.
 
         Raises:
             SourceError: The journeys have no column of the outcome.
@@ -76,6 +84,7 @@ class PublicationResource(dg.ConfigurableResource):
                 assignments=assignments,
                 split_counts=counts,
                 manifest=str(self._folder / "by-key" / f"{key}.json"),
+                overrides=tuple(overrides),
             )
             write_json(Path(dataset.manifest), dataset.model_dump(mode="json"))
             self._show(dataset)

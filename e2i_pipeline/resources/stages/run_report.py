@@ -148,6 +148,7 @@ class RunReportResource(dg.ConfigurableResource):
             location=str(folder / LATEST),
             version=hashlib.sha256(page.encode()).hexdigest(),
             dagster_run_id=run_id,
+            overrides=tuple(v.override for v in gathered.verdicts if v.override),
         )
 
     def _stage_results(

@@ -4,6 +4,7 @@ How a model is fitted, scored and compared stands in `domain/`; this module fetc
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -48,6 +49,8 @@ _CODE = (
 """What of our code decides what a study finds, and what is fitted and evaluated after it."""
 
 SPLITS = ("train", "validation", "test")
+
+_log = logging.getLogger(__name__)
 
 
 class TrainingResource(dg.ConfigurableResource):
@@ -280,6 +283,26 @@ class TrainingResource(dg.ConfigurableResource):
             registered_at=now,
         )
         return version
+
+    def anchor_ledger(self, trained: TrainedModelRef) -> str:
+        """Notes the ledger's head in MLflow, which is in use anyway; a failure is told and costs nothing.
+
+        Returns:
+            What came of it, in words. A head that MLflow did not take is covered by the next one that it takes.
+        """
+        head = self.metadata.ledger_head()
+        if not head.sequence:
+            return "nothing to anchor"
+        try:
+            noted = self.mlflow.anchor_ledger(trained.mlflow_run_id, head, self.metadata.holds_entry)
+        except E2IError as err:
+            missed = (
+                f"degraded: MLflow at {self.mlflow.redacted()} did not take the ledger's entry {head.sequence} as its "
+                f"anchor ({type(err).__name__}); the next training hands it on"
+            )
+            _log.warning("%s", missed)
+            return missed
+        return f"entry {noted.sequence}" if noted else "not moved: the ledger does not continue it"
 
     def is_registered(self, version: ModelVersion) -> bool:
         """Whether the version is still in the registry and recorded; MLflow is not imported for its own file."""

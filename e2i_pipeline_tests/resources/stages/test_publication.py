@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from e2i_pipeline.contracts.quality import Override
 from e2i_pipeline.contracts.references import DatasetRef
 from e2i_pipeline.errors import CohortTooSmall, E2IError
 from e2i_pipeline.resources.engine import parquet
@@ -110,6 +111,32 @@ def test_the_key_is_of_everything_that_decides(tmp_path: Path) -> None:
 
     assert len(set(keys)) == len(keys)
     assert published.key(dict(reversed(given.items())), AS_OF, "code") == keys[0]
+
+
+def test_an_overridden_dataset_has_a_key_of_its_own_and_names_the_person(tmp_path: Path) -> None:
+    given, published = tables(tmp_path / "one", range(600)), publication(tmp_path)
+    held = Override(
+        subject="patient_journeys",
+        data_version=given["patient_journeys"].version,
+        actor="jane.doe@example.com",
+        reason="The vendor confirmed it.",
+        failed=("3 of 12 rows.",),
+        at=AS_OF,
+        entry=7,
+    )
+    again = held.model_copy(update={"entry": 9})
+    answers = [(), [held], [again], [held, again]]
+
+    keys = [published.key(given, AS_OF, "code", answer) for answer in answers]
+    clean, overridden = (
+        published.publish(key, given, AS_OF, answer) for key, answer in zip(keys[:2], answers[:2], strict=True)
+    )
+
+    assert len(set(keys)) == 4
+    assert keys[0] == published.key(given, AS_OF, "code")
+    assert clean.key != overridden.key
+    assert (clean.overrides, overridden.overrides) == ((), (held,))
+    assert json.loads(manifest(tmp_path).read_text(encoding="utf-8"))["overrides"][0]["actor"] == "jane.doe@example.com"
 
 
 def test_kept_cuts_are_part_of_the_datasets_key(tmp_path: Path) -> None:
