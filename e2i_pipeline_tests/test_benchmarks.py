@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.frame.bar import BarError, beyond, beyond_per, ratio
+from benchmarks.frame.bar import BarError, Outcome, beyond, beyond_per, growth, peak, ratio
 from benchmarks.frame.child import run_python
 from benchmarks.frame.command import RESULTS, main
 from benchmarks.frame.discovery import bars_in, names_in
@@ -109,6 +109,19 @@ def test_a_limit_may_be_one_in_seconds(
     assert entry["figures"][0]["unit"] == "s"
 
 
+def test_a_limit_may_be_one_on_the_products_memory() -> None:
+    limit = peak(2048)
+    assert limit.of(Outcome(1.0, 900.5, None), Outcome(1.0, 5000.0, None)) == 900.5
+    assert (limit.figure, limit.unit, limit.at_most) == ("peak memory", " MiB", 2048)
+
+
+def test_a_limit_may_be_one_on_how_a_larger_size_costs_more_than_the_reference() -> None:
+    product = Outcome(30.0, 1.0, None, {"small, s": 3.0})  # 10 times
+    reference = Outcome(24.0, 1.0, None, {"small, s": 3.0})  # 8 times
+    assert growth("small, s", 1.1).of(product, reference) == 1.25
+    assert growth("small, s", 1.1).of(reference, product) == 0.8
+
+
 def test_different_answers_are_an_error_and_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy(tmp_path, "wrong", seconds=1.0, answer='{"sum": 4, "rows": room.sizes["rows"]}')
 
@@ -181,7 +194,8 @@ def test_every_bar_of_the_product_is_found() -> None:
     bars = {bar.name: bar for bar in bars_in(BENCHMARKS)}
 
     assert list(bars) == names_in(BENCHMARKS)
-    assert {"definitions_import", "step_overhead", "rerun_unchanged"} <= set(bars)
+    promised = {"definitions_import", "step_overhead", "rerun_unchanged", "gate_scan", "gate_overhead"}
+    assert promised <= set(bars)
     for bar in bars.values():
         assert bar.limits
         assert min(bar.pairs, bar.quick_pairs) >= 2
@@ -193,6 +207,8 @@ def test_the_limits_of_the_product_are_those_that_were_promised() -> None:
 
     assert limits["definitions_import"] == [(ratio(1.3).figure, 1.3)]
     assert limits["rerun_unchanged"] == [(beyond(5.0).figure, 5.0)]
+    assert limits["gate_scan"] == [("ratio", 2.0), (peak(2048).figure, 2048), (growth("", 1.1).figure, 1.1)]
+    assert limits["gate_overhead"] == [(beyond(3.0).figure, 3.0)]
     assert limits["step_overhead"] == [("ratio", 1.15), (beyond_per("asset", 0.5).figure, 0.5)]
 
 

@@ -87,6 +87,26 @@ def beyond_per(count: str, at_most: float) -> Limit:
     )
 
 
+def peak(at_most: float) -> Limit:
+    """A limit on the product's highest resident memory, MiB; the reference's does not count."""
+    return Limit("peak memory", " MiB", at_most, lambda product, _: product.peak_mib)
+
+
+def growth(smaller: str, at_most: float) -> Limit:
+    """A limit on how many times as long the product takes at full size than at a smaller one, over the reference's.
+
+    Both sides count the seconds that they took at the smaller size as `smaller`.
+    """
+    return Limit(
+        "growth",
+        "",
+        at_most,
+        lambda product, reference: (
+            (product.seconds / product.counts[smaller]) / (reference.seconds / reference.counts[smaller])
+        ),
+    )
+
+
 @dataclass(frozen=True)
 class Bar:
     """One bar.

@@ -21,6 +21,9 @@ class ExpectationOutcome(Contract):
         unexpected_rows: Rows that failed.
         observed: The observed aggregate (a count, a share), never a row's value; empty where there is none.
         reason: Why it was skipped, or what the engine's error was.
+        engine: Which engine counted: `duckdb`, or `great_expectations` for what DuckDB is not known to answer alike;
+            empty where nothing was counted.
+        sample_keys: Of rows that failed, up to five keyed pseudonyms of what the table's rows are about, the smallest.
     """
 
     name: str
@@ -32,6 +35,8 @@ class ExpectationOutcome(Contract):
     unexpected_rows: int = 0
     observed: str = ""
     reason: str = ""
+    engine: str = ""
+    sample_keys: tuple[str, ...] = ()
 
 
 class ValidationReport(Contract):

@@ -4,7 +4,7 @@ Column names are the platform's own interface (docs/data-dictionary). What must 
 `gx/expectations`, not here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from e2i_pipeline.contracts.base import Contract
 
@@ -266,3 +266,18 @@ KNOWN_AT = "known_at"
 
 BASELINE_KNOWN_AT = "baseline_known_at"
 """Column that staging adds to `patient_journeys`: when the journey's baseline columns became known (UTC)."""
+
+
+def key_column(table: str, columns: Collection[str]) -> str:
+    """The column whose values, keyed pseudonyms, name the rows of a table to those who hold the key.
+
+    Args:
+        table: Name of the table; of a modelling dataset a row is about a journey.
+        columns: The columns that it has.
+
+    Returns:
+        Name of the identifier; empty where the table is not canonical, or lacks it.
+    """
+    schema = TABLES.get(table, PATIENT_JOURNEYS if table == "training_dataset" else None)
+    key = next((c.name for c in schema.columns if c.privacy == IDENTIFIER), "") if schema else ""
+    return key if key in columns else ""

@@ -4,6 +4,7 @@ A failed expectation alone stops nothing: the verdict weighs all of them. What t
 `gx/expectations`; how the verdict follows from them in `domain/quality.py`.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,6 +125,8 @@ def _gate_result(
         "pass_rate": min(r.pass_rate for r in reports),
         "decided_at": verdict.decided_at.isoformat(),
     }
+    engines = Counter(o.engine for r in reports for o in r.outcomes if o.engine)
+    metadata |= {f"expectations_by_{engine}": number for engine, number in sorted(engines.items())}
     if verdict.reasons:
         metadata["reasons"] = dg.MetadataValue.md("\n".join(f"- {reason}" for reason in verdict.reasons))
     if verdict.warnings:

@@ -19,6 +19,7 @@ PADS = "e2i_pads"
 """Temporary table with one row, `ipad BLOB, opad BLOB`, that `pseudonym_sql` refers to."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_SHAPE = f"[0-9a-f]{{{DIGITS}}}"
 _BLOCK = 64  # bytes that SHA-256 takes in at once: the B of RFC 2104
 
 
@@ -71,6 +72,16 @@ def pseudonym_sql(expression: str, namespace: str) -> str:
     message = f"CASE WHEN replace({expression}, ' ', '') <> '' THEN encode('{namespace}:' || {expression}) END"
     inner = f"unhex(sha256((SELECT ipad FROM {PADS}) || ({message})))"
     return f"left(sha256((SELECT opad FROM {PADS}) || {inner}), {DIGITS})"
+
+
+def is_pseudonym(text: str) -> bool:
+    """Whether a text has the shape of a pseudonym; what has not is a value of the source."""
+    return re.fullmatch(_SHAPE, text) is not None
+
+
+def is_pseudonym_sql(expression: str) -> str:
+    """`is_pseudonym` as a DuckDB expression; null for a null."""
+    return f"regexp_full_match({expression}, '{_SHAPE}')"
 
 
 def key_id(key: bytes) -> str:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from e2i_pipeline.contracts.references import TableRef
 from e2i_pipeline.contracts.tables import TABLES
 from e2i_pipeline.errors import ConfigurationError
-from e2i_pipeline.resources.engine import literal, parquet, quoted, timestamp
+from e2i_pipeline.resources.engine import literal, parquet, timestamp
+from e2i_pipeline.resources.pushdown.batch import Batch
+from e2i_pipeline.resources.pushdown.columns import Field
 from e2i_pipeline.resources.suites import COMPOUND, EXISTS, Expectation, Suite, parameters_in
 
 
@@ -56,15 +58,15 @@ def plan(
     return tuple(planner.step(e) for e in suite.expectations)
 
 
-def batch_query(
+def batch(
     suite: Suite,
     steps: Iterable[Step],
     table: TableRef,
     parameters: Mapping[str, Any],
     references: Mapping[str, TableRef],
     split: str = "",
-) -> str:
-    """The SELECT statement of the batch: only the columns that the planned steps need, helper columns computed.
+) -> Batch:
+    """The rows and columns to audit: only the columns that the planned steps need, helper columns computed.
 
     Helper columns see the whole table, also where one split is selected.
     """
@@ -76,14 +78,12 @@ def batch_query(
             if step.type.startswith("expect_table_column"):
                 wanted |= dict.fromkeys(column.name for column in table.columns)
     present = [c for c in wanted if c in suite.derived or table.has(c)]
-    helpers = [
-        f"({_sql(suite.derived[c].sql, table, parameters, references)}) AS {quoted(c)}"
-        for c in present
-        if c in suite.derived
-    ]
-    inner = f"SELECT {', '.join(['*', *helpers])} FROM {parquet(table.location)} AS audited"
-    selected = ", ".join(map(quoted, present)) or "1 AS row_marker"
-    return f"SELECT {selected} FROM ({inner})" + (f" WHERE data_split = {literal(split)}" if split else "")
+    return Batch(
+        table=parquet(table.location),
+        fields={c: Field(c, "") for c in present},
+        helpers={c: _sql(suite.derived[c].sql, table, parameters, references) for c in present if c in suite.derived},
+        where=f"data_split = {literal(split)}" if split else "",
+    )
 
 
 class _Planner(NamedTuple):

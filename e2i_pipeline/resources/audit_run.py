@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.audit_plans import Step
@@ -36,10 +36,24 @@ _ONE_AT_A_TIME = threading.Lock()
 """GX keeps the current context in a global of the process."""
 
 
+class Snapshot(NamedTuple):
+    """What is known of a batch before GX judges it.
+
+    Attributes:
+        frame: The columns that GX's pandas engine is needed for, from `comparable`.
+        given: Values of metrics that need no pandas, by `pushdown.engine.key_of`.
+        conditions: Filled by the run: what pandas found of each row, by the key of its metric.
+    """
+
+    frame: "pd.DataFrame"
+    given: Mapping[Any, Any]
+    conditions: dict[Any, Any]
+
+
 def run_suite(
     suite: str,
     pairs: Sequence[tuple[Step, str]],
-    batch: "pd.DataFrame",
+    batch: Snapshot,
     asset: str,
     version: str,
     parameters: Mapping[str, Any],
@@ -50,7 +64,7 @@ def run_suite(
     Args:
         suite: Suite name.
         pairs: Steps to run, each with its severity.
-        batch: The rows, from `comparable`.
+        batch: What is known of the rows, and the columns of those that are not.
         asset: Name of the table, and of the split where one is audited.
         version: The table's data version.
         parameters: Values of the suite parameters.
@@ -110,7 +124,7 @@ def comparable(frame: "pd.DataFrame") -> "pd.DataFrame":
 def _run_checkpoint(
     suite: str,
     pairs: Sequence[tuple[Step, str]],
-    batch: "pd.DataFrame",
+    batch: Snapshot,
     asset: str,
     version: str,
     parameters: Mapping[str, Any],
@@ -127,7 +141,7 @@ def _run_checkpoint(
             analytics_enabled=False,
         )
         context = gx.get_context(mode="ephemeral", project_config=config)
-        data = context.data_sources.add_pandas("e2i").add_dataframe_asset(asset)
+        data = _source(context, batch).add_dataframe_asset(asset)
         definition = gx.ValidationDefinition(
             name=suite,
             data=data.add_batch_definition_whole_dataframe("snapshot"),
@@ -139,7 +153,7 @@ def _run_checkpoint(
             result_format=RESULT_FORMAT,
         )
         run = context.checkpoints.add(checkpoint).run(
-            batch_parameters={"dataframe": batch},
+            batch_parameters={"dataframe": batch.frame},
             expectation_parameters=used,
             run_id=RunIdentifier(run_name=f"{asset}-{version[:12]}"),
         )
@@ -153,6 +167,15 @@ def _run_checkpoint(
         ) from None
     ((key, result),) = run.run_results.items()
     return context, key, result
+
+
+def _source(context: Any, batch: Snapshot) -> Any:
+    """A data source whose engine knows what is known of the batch."""
+    importlib.import_module("e2i_pipeline.resources.pushdown.engine")  # makes GX know the data source
+    source = context.data_sources.add_e2i_snapshot("e2i")
+    engine = source.get_execution_engine()
+    engine.given, engine.conditions = batch.given, batch.conditions
+    return source
 
 
 def _gx_suite(name: str, pairs: Sequence[tuple[Step, str]]) -> "ExpectationSuite":

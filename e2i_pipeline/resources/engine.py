@@ -47,15 +47,16 @@ class EngineResource(dg.ConfigurableResource):
     threads: int = 0
 
     @contextmanager
-    def connect(self) -> Iterator["duckdb.DuckDBPyConnection"]:
-        """An in-memory connection, in UTC, that downloads nothing."""
+    def connect(self, memory_limit: str = "") -> Iterator["duckdb.DuckDBPyConnection"]:
+        """An in-memory connection, in UTC, that downloads nothing; `memory_limit` in place of the engine's own."""
         import duckdb
 
+        limit = memory_limit or self.memory_limit
         connection = duckdb.connect(
             config={
                 "temp_directory": self.temp_dir,
                 "autoinstall_known_extensions": False,
-                **({"memory_limit": self.memory_limit} if self.memory_limit else {}),
+                **({"memory_limit": limit} if limit else {}),
                 **({"threads": self.threads} if self.threads else {}),
             }
         )

@@ -7,7 +7,8 @@ table in `audit_plans.py`, what may leave a result in `audit_results.py`, the ga
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import dagster as dg
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport, VerdictKey
 from e2i_pipeline.contracts.references import TableRef
+from e2i_pipeline.contracts.tables import key_column
 from e2i_pipeline.domain import quality
 from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
 from e2i_pipeline.resources.data_docs import Docs, Page
@@ -31,13 +33,16 @@ from e2i_pipeline.resources.suites import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import duckdb
 
     from e2i_pipeline.resources.audit_plans import Step
 
 DEFAULT_SUITE = "e2i_default_suite"
 DECISION_RULE = 1
 """Version of the rule in `domain.quality.decide`; raised with it, so that no verdict outlives the rule it came from."""
+
+AUDIT_MEMORY = "1GB"
+"""Memory of DuckDB in an audit where the engine sets no limit of its own; what takes more is spilled."""
 
 
 class GreatExpectationsResource(dg.ConfigurableResource):
@@ -154,18 +159,13 @@ class GreatExpectationsResource(dg.ConfigurableResource):
             ToolUnavailable: The table could not be read.
             ToolRejected: The suite's own SQL, or Great Expectations itself, refused to run.
         """
-        from e2i_pipeline.resources.audit_plans import batch_query, plan
+        from e2i_pipeline.resources.audit_plans import plan
 
         started = time.perf_counter()
         chosen, known = self._read(suite, additional), dict(references or {})
         resolved = quality.suite_parameters(parameters)
         steps = plan(chosen, table, resolved, absent_columns, known)
-        batch = None
-        if any(not step.status for step in steps):
-            batch = self._batch(batch_query(chosen, steps, table, resolved, known, split_filter), table, suite)
-            if batch.empty:
-                steps = tuple(_without_rows(step) for step in steps)
-        outcomes, page = self._run(chosen, steps, batch, table, resolved, split_filter)
+        outcomes, page = self._run(chosen, steps, table, resolved, known, split_filter)
         return ValidationReport(
             table=table.name,
             data_version=table.version,
@@ -225,15 +225,54 @@ class GreatExpectationsResource(dg.ConfigurableResource):
         columns = (str(entry["kwargs"]["column"]) for entry in configured)
         return read._replace(optional_columns=(*read.optional_columns, *columns))
 
-    def _batch(self, query: str, table: TableRef, suite: str) -> "pd.DataFrame":
-        """Reads the batch, in the column types that GX compares without a loop over the rows."""
+    def _run(
+        self,
+        suite: Suite,
+        steps: "Sequence[Step]",
+        table: TableRef,
+        parameters: Mapping[str, Any],
+        references: Mapping[str, TableRef],
+        split: str,
+    ) -> tuple[tuple[ExpectationOutcome, ...], Page]:
+        from e2i_pipeline.resources.audit_plans import batch
+        from e2i_pipeline.resources.audit_results import outcome_of
+        from e2i_pipeline.resources.audit_run import run_suite
+        from e2i_pipeline.resources.pushdown.push import Push
+
+        severities = {e.name: e.severity_under(self.critical_expectations) for e in suite.expectations}
+        running = [step for step in steps if not step.status]
+        if not running:
+            return tuple(outcome_of(step, severities[step.expectation.name], suite, None) for step in steps), Page()
+        with self._reading(table, suite.name) as connection:
+            rows = batch(suite, running, table, parameters, references, split)
+            push = Push(connection, rows, running, parameters, key_column(table.name, [c.name for c in table.columns]))
+            if not push.rows:
+                steps = tuple(_without_rows(step) for step in steps)
+            pairs = [(step, severities[step.expectation.name]) for step in steps if not step.status]
+            results, page, docs = {}, Page(), Docs(self.data_docs, self.checkpoint_store)
+            if pairs:
+                asset = f"{table.name}[{split}]" if split else table.name
+                results, page = run_suite(suite.name, pairs, push.snapshot, asset, table.version, parameters, docs)
+            outcomes = [
+                outcome_of(step, severities[step.expectation.name], suite, results.get(step.expectation.name))
+                for step in steps
+            ]
+            keys = push.samples(o.name for o in outcomes if o.status == "failed" and o.name in results)
+        return tuple(
+            o.model_copy(update={"engine": push.engine_of(o.name), "sample_keys": keys.get(o.name, ())})
+            if o.name in results
+            else o
+            for o in outcomes
+        ), page
+
+    @contextmanager
+    def _reading(self, table: TableRef, suite: str) -> "Iterator[duckdb.DuckDBPyConnection]":
+        """A connection that reads a table for its audit, in bounded memory, and says what it cannot."""
         import duckdb
 
-        from e2i_pipeline.resources.audit_run import comparable
-
         try:
-            with self.engine.connect() as connection:
-                frame = connection.execute(query).df()
+            with self.engine.connect(self.engine.memory_limit or AUDIT_MEMORY) as connection:
+                yield connection
         except duckdb.IOException as err:
             raise ToolUnavailable(
                 f"{table.name} could not be read from {table.location} for its audit by {suite}. Check that the file "
@@ -245,31 +284,6 @@ class GreatExpectationsResource(dg.ConfigurableResource):
                 f"The engine refused the query behind {suite} on {table.name} ({type(err).__name__}). Compare the "
                 f"table's column types with the helper columns in gx/expectations/{suite}.json."
             ) from None
-        return comparable(frame)
-
-    def _run(
-        self,
-        suite: Suite,
-        steps: "Sequence[Step]",
-        batch: "pd.DataFrame | None",
-        table: TableRef,
-        parameters: Mapping[str, Any],
-        split: str,
-    ) -> tuple[tuple[ExpectationOutcome, ...], Page]:
-        from e2i_pipeline.resources.audit_results import outcome_of
-        from e2i_pipeline.resources.audit_run import run_suite
-
-        severities = [step.expectation.severity_under(self.critical_expectations) for step in steps]
-        pairs = [(step, severity) for step, severity in zip(steps, severities, strict=True) if not step.status]
-        results, page, docs = {}, Page(), Docs(self.data_docs, self.checkpoint_store)
-        if pairs and batch is not None:
-            asset = f"{table.name}[{split}]" if split else table.name
-            results, page = run_suite(suite.name, pairs, batch, asset, table.version, parameters, docs)
-        outcomes = (
-            outcome_of(step, severity, suite, results.get(step.expectation.name))
-            for step, severity in zip(steps, severities, strict=True)
-        )
-        return tuple(outcomes), page
 
 
 def _without_rows(step: "Step") -> "Step":

@@ -181,6 +181,15 @@ def parameters_in(value: Any) -> list[str]:
     return [p for part in value for p in parameters_in(part)] if isinstance(value, (list, tuple)) else []
 
 
+def resolved(value: Any, parameters: Mapping[str, Any]) -> Any:
+    """A value with each `{"$PARAMETER": name}` in it replaced by what the parameter is."""
+    if isinstance(value, dict):
+        if "$PARAMETER" in value:
+            return parameters[str(value["$PARAMETER"])]
+        return {name: resolved(part, parameters) for name, part in value.items()}
+    return [resolved(part, parameters) for part in value] if isinstance(value, (list, tuple)) else value
+
+
 def _condition_columns(condition: Any) -> list[str]:
     if not isinstance(condition, dict):
         return []

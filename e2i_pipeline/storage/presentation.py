@@ -75,7 +75,7 @@ def picture(png: bytes, title: str) -> dg.MetadataValue:
 
 
 def expectation_metadata(outcome: ExpectationOutcome) -> dict[str, Any]:
-    """Counts and status of one expectation; never a row's value."""
+    """Counts and status of one expectation, and pseudonyms of rows that failed it; never a row's value."""
     share = outcome.unexpected_rows / outcome.tested_rows if outcome.tested_rows else 0.0
     shown: dict[str, Any] = {
         "status": outcome.status,
@@ -88,6 +88,10 @@ def expectation_metadata(outcome: ExpectationOutcome) -> dict[str, Any]:
         shown["observed"] = outcome.observed
     if outcome.reason:
         shown["reason"] = outcome.reason
+    if outcome.engine:
+        shown["engine"] = outcome.engine
+    if outcome.sample_keys:
+        shown["sample_keys"] = ", ".join(outcome.sample_keys)
     return shown
 
 

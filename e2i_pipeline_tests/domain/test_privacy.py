@@ -89,3 +89,12 @@ def test_what_only_speaks_of_one_is_none(name: str) -> None:
 def test_no_canonical_column_that_is_landed_is_named_like_a_direct_identifier() -> None:
     columns = [column for schema in TABLES.values() for column in schema.columns]
     assert {c.name for c in columns if direct_kind(c.name)} == {c.name for c in columns if c.privacy == DIRECT}
+
+
+def test_a_pseudonym_is_told_from_a_value_of_the_source() -> None:
+    made = privacy.pseudonym(b"key", "patient", "P-1") or ""
+    texts = [made, "P-1", made.upper(), made[:-1], f"{made}\n", f" {made}", ""]
+    with duckdb.connect() as connection:
+        sql = f"SELECT {privacy.is_pseudonym_sql('?')}"
+        in_engine = [connection.execute(sql, [text]).fetchall()[0][0] for text in texts]
+    assert in_engine == [privacy.is_pseudonym(text) for text in texts] == [True, *[False] * 6]

@@ -9,7 +9,7 @@ from e2i_pipeline.contracts.references import ColumnInfo, TableRef
 from e2i_pipeline.contracts.tables import TABLES
 from e2i_pipeline.domain.quality import suite_parameters
 from e2i_pipeline.errors import ConfigurationError
-from e2i_pipeline.resources.audit_plans import Step, batch_query, plan
+from e2i_pipeline.resources.audit_plans import Step, batch, plan
 from e2i_pipeline.resources.suites import parse_suite, read_suite
 from e2i_pipeline_tests.resources.audit_tables import GX_ROOT, PARAMETERS
 
@@ -66,6 +66,11 @@ def test_an_open_bound_is_left_out_and_a_given_one_stays() -> None:
     assert "max_value" not in step("row_count_is_in_range").kwargs
     steps = plan(SUITE, table(), suite_parameters(PARAMETERS | {"maximum_rows": 9}), (), {})
     assert "max_value" in steps[0].kwargs
+
+
+def batch_query(*planned: Any) -> str:
+    rows = batch(*planned)
+    return rows.select(rows.fields)
 
 
 def test_only_what_is_tested_is_read() -> None:
