@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from e2i_pipeline.resources.audit_plans import Step
 from e2i_pipeline.resources.audit_results import redact
 from e2i_pipeline.resources.audit_run import RESULT_FORMAT, comparable, great_expectations, run_suite
+from e2i_pipeline.resources.data_docs import Docs
 from e2i_pipeline.resources.engine import EngineResource, parquet
 from e2i_pipeline.resources.pushdown.batch import Batch
 from e2i_pipeline.resources.pushdown.columns import Field
@@ -58,7 +59,7 @@ def compared_steps(folder: Path, batch: Batch, steps: Sequence[Step], parameters
         oracle = _by_pandas(whole, [step._replace(kwargs=resolved(step.kwargs, parameters)) for step in steps])
         push = Push(connection, batch, steps, parameters)
         pairs = [(step, "warning") for step in steps]
-        pushed, _ = run_suite("compared", pairs, push.snapshot, "batch", "v", parameters, "")
+        pushed, _ = run_suite("compared", pairs, push.snapshot, "batch", "v", parameters, Docs())
     return [
         Compared(
             Case(step.type, step.kwargs), _found(oracle[name]), _found(pushed[name]), push.engine_of(name) == DUCKDB
