@@ -19,6 +19,7 @@ _VOLATILE = {
     "seconds",
     "rows_per_second",
     "mlflow_run_id",
+    "mlflow_experiment_id",  # counted up: whoever comes first has 1
     "model_uri",
     "trials",  # a trial that was killed is told as failed
     "recorded_at",
@@ -32,8 +33,10 @@ _VOLATILE = {
     "data_docs",
 }
 _OWN = {
+    # what explains a version is kept by the MLflow run that it came from, too; the values' hash is compared
+    "shap_analysis": {"key", "location", "plot"},
     # pages tell how long things took
-    "model_card": {"version"},
+    "model_card": {"version", "key", "location"},
     "run_report": {"version", "key"},
     # the stage of the moment: the registry's own stages and aliases are compared
     "registered_model": {"stage"},
@@ -52,7 +55,7 @@ _RECORDS = {
     # side by side, entries of several brands come in any order; each of them must be there, and once
     "ml_ledger": ("sequence", "prev_hash", "hash", "at"),
     "ml_model_registry": (),
-    "ml_shap_analyses": (),
+    "ml_shap_analyses": ("id", "attribution_key", "location"),
     "ml_training_runs": (),
 }
 """The metadata tables, each with the columns that depend on the Dagster run."""
@@ -134,8 +137,8 @@ def _tracking(root: Path) -> Iterator[tuple[str, Any]]:
         "mlflow models",
         _rows(
             database,
-            "SELECT m.name, m.status, t.tag_value FROM logged_models m LEFT JOIN logged_model_tags t "
-            "ON t.model_id = m.model_id AND t.tag_key = 'e2i.files_sha256' WHERE m.lifecycle_stage = 'active'",
+            "SELECT m.name, m.status, t.tag_value FROM logged_models m LEFT JOIN logged_model_tags t ON t.model_id = "
+            "m.model_id AND t.tag_key = 'e2i.files_sha256' WHERE m.lifecycle_stage = 'active' ORDER BY 1, 2, 3",
         ),
     )
     yield "mlflow versions", _rows(database, "SELECT name, version, status FROM model_versions ORDER BY 1, 2")
