@@ -18,8 +18,8 @@ def require_gated(dataset: TrainingDatasetRef, gate: GateResource, modelling: Mo
         modelling: Audits leakage; the same rows once.
 
     Raises:
-        QCGateBlockedError: No verdict, or a failing one.
         LeakageFound: With all findings.
+        QCGateBlockedError: No verdict, or a failing one.
     """
+    modelling.require_no_leakage(dataset)  # first: no override helps against a leak, so none is offered
     gate.require([dataset])
-    modelling.require_no_leakage(dataset)
