@@ -113,7 +113,18 @@ def counts(findings: Sequence[LeakageFinding], columns: Iterable[str]) -> dict[s
     return found
 
 
+def _cannot_tell(name: str, column: str, rows: int) -> LeakageFinding:
+    """What cannot be looked for counts as found: nothing is learned from rows that nobody can clear."""
+    sentence = (
+        f"The {rows} rows have no column {column}, so nobody can tell whether they leak. Materialize training_dataset "
+        "again: it is written with this column."
+    )
+    return LeakageFinding(name=name, subject=column, count=rows, sentence=sentence)
+
+
 def _patient_overlap(frame: "pd.DataFrame") -> list[LeakageFinding]:
+    if "patient_id" not in frame:
+        return [_cannot_tell("patient_overlap", "patient_id", len(frame))]
     splits_of = frame.groupby("patient_id", observed=True)["data_split"].nunique()
     count = int((splits_of > 1).sum())
     if not count:
@@ -126,6 +137,8 @@ def _patient_overlap(frame: "pd.DataFrame") -> list[LeakageFinding]:
 
 
 def _temporal_order(frame: "pd.DataFrame") -> list[LeakageFinding]:
+    if "observation_date" not in frame:
+        return [_cannot_tell("temporal_order", "observation_date", len(frame))]
     findings: list[LeakageFinding] = []
     span = frame.groupby("data_split", observed=True)["observation_date"].agg(["min", "max"])
     present = [split for split in SPLITS if split in span.index]

@@ -53,6 +53,14 @@ def test_patient_in_two_splits_is_found() -> None:
     assert (found.name, found.count, found.severity) == ("patient_overlap", 1, "critical")
 
 
+@pytest.mark.parametrize(
+    ("column", "name"), [("patient_id", "patient_overlap"), ("observation_date", "temporal_order")]
+)
+def test_rows_that_nobody_can_clear_are_not_clear(column: str, name: str) -> None:
+    found = only(audit(clean_frame().drop(columns=column), FEATURES))
+    assert (found.name, found.subject, found.count, found.severity) == (name, column, ROWS, "critical")
+
+
 def test_rows_are_counted_per_kind_and_what_was_not_tested_is_no_zero() -> None:
     frame = clean_frame()
     frame.loc[[300, 390], "patient_id"] = "p0"
