@@ -89,8 +89,8 @@ def _defect(err: Exception, step: str) -> dg.Failure:
     The text of such an error may quote a patient's value (DuckDB, pandas and NumPy do), so Dagster gets its type, and
     where it was raised.
     """
-    what = f"{type(err).__name__} in {step}"
-    last_words.remember(step, f"{what}. This is a defect of the pipeline; the event log has the trace.")
+    what = f"{type(err).__name__} in {step}. This is a defect of the pipeline; the event log has the trace."
+    last_words.remember(step, what)
     trace = dg.MetadataValue.md(f"```\n{_trace(err)}\n```")
     return dg.Failure(what, metadata={"error": type(err).__name__, "trace": trace}, allow_retries=False)
 

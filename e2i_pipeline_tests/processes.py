@@ -120,6 +120,10 @@ def at_once(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> l
         racing.append((process, ours))
     try:
         return [_awaited(ours) for _, ours in racing]
+    except EOFError:
+        for process, _ in racing:
+            process.join(TIMEOUT_S)  # so that its trace is whole
+        raise
     finally:
         for process, ours in racing:
             ours.close()

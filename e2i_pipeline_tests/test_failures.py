@@ -73,7 +73,7 @@ def test_a_defect_of_ours_is_told_by_its_type_and_place_without_its_text() -> No
 
     [failure] = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
     told = failure.step_failure_data.user_failure_data
-    assert told.description == "KeyError in table"
+    assert told.description == ("KeyError in table. This is a defect of the pipeline; the event log has the trace.")
     assert re.search(
         r"KeyError, raised by:\n(.*\n)+ValueError, raised by:\n.*test_failures.py:\d+ table",
         told.metadata["trace"].value,
