@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 900
 """Long enough for a whole graph on a busy machine; only a process that hangs gets there."""
@@ -115,7 +117,10 @@ def at_once(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> l
     for call in calls:
         ours, theirs = spawn.Pipe(duplex=False)
         process = spawn.Process(target=_answer, args=(theirs, function, call))
-        process.start()
+        # a child gets our sys.path, at whose head MLflow leaves the code of each model that it has loaded
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(PROJECT)
+            process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         racing.append((process, ours))
     try:
