@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, KnownAt
+from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, History, KnownAt
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
 _CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
@@ -52,6 +52,7 @@ class SourceSettings(Part):
     location: str | None
     known_at: KnownAt
     absent: Absences
+    history: History
     synthetic: SyntheticSettings
     files: FilesSettings
     omop: OmopSettings
@@ -311,6 +312,7 @@ class Stores(Part):
     mlflow_tracking_uri: SecretStr
     mlflow_artifact_root: str
     optuna_storage: SecretStr
+    source_url: SecretStr
     feast_repo: Path
     feast_config: str
     feast_registry: SecretStr

@@ -54,6 +54,26 @@ class KnownAt(Contract):
     baseline_lag_days: int | None = Field(default=None, ge=0)
 
 
+class History(Contract):
+    """How a source restates and deletes what it said before.
+
+    `patient_journeys` and `hcp_profiles` may always hold several versions of a key; of other tables only those named
+    here do, and an id that stands twice in one that is not named is an error of the source.
+
+    Attributes:
+        restated: Canonical tables whose rows are restated by further rows with the same key and a later known-at time.
+        tombstones: Per canonical table the column that says that a row is deleted: a boolean (the row says that its key
+            is gone from the row's known-at time on) or a time (the row was deleted then). Such a table is restated too.
+    """
+
+    restated: tuple[str, ...] = ()
+    tombstones: dict[str, str] = Field(default_factory=dict)
+
+    def covers(self, table: str) -> bool:
+        """Whether rows of the table can be superseded or deleted by what comes later."""
+        return table in self.restated or table in self.tombstones
+
+
 class Absences(Contract):
     """What the source declares it cannot have; what is not declared is expected.
 

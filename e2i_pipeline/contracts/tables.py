@@ -264,6 +264,10 @@ NAMESPACES = tuple(dict.fromkeys(c.namespace for t in TABLES.values() for c in t
 KNOWN_AT = "known_at"
 """Column that staging adds to every table: when the row became known (UTC)."""
 
+SUPERSEDED_AT = "superseded_at"
+"""Column that staging adds to a table whose rows are restated or deleted: when the row ceased to hold (UTC), null while
+it does. A row is part of what is known at a time t where `known_at` <= t < `superseded_at`."""
+
 BASELINE_KNOWN_AT = "baseline_known_at"
 """Column that staging adds to `patient_journeys`: when the journey's baseline columns became known (UTC)."""
 

@@ -231,7 +231,7 @@ def _opik(chosen: Settings, metadata: MetadataResource) -> OpikResource:
 def build_source(chosen: Settings, engine: EngineResource) -> SourceResource:
     """The source of patient journeys."""
     source = chosen.source
-    options = {"synthetic": source.synthetic, "files": source.files, "omop": source.omop}[source.kind]
+    options = getattr(source, source.kind)  # the section of that name holds the kind's own settings
     return SourceResource(
         kind=source.kind,
         location=source.location or "",
@@ -240,6 +240,8 @@ def build_source(chosen: Settings, engine: EngineResource) -> SourceResource:
         cohort=chosen.cohort.model_dump(mode="json", exclude_none=True),
         known_at=source.known_at.model_dump(mode="json", exclude_none=True),
         absent=source.absent.model_dump(mode="json", exclude_none=True),
+        history=source.history.model_dump(mode="json"),
+        url=_secret("E2I_SOURCE_URL", chosen.stores.source_url),
         options=options.model_dump(mode="json", exclude_none=True),
         covariates=_covariate_columns(chosen),
         engine=engine,

@@ -19,8 +19,9 @@ from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, KnownAt
 from e2i_pipeline.contracts.references import DefectCount, TableRef
 from e2i_pipeline.contracts.tables import KNOWN_AT, TABLES, TableSchema
 from e2i_pipeline.domain import landing, privacy
-from e2i_pipeline.errors import ConfigurationError, SourceError, ToolUnavailable
+from e2i_pipeline.errors import SourceError, ToolUnavailable
 from e2i_pipeline.resources.connectors.base import Connector
+from e2i_pipeline.resources.connectors.registry import Place, connector_of
 from e2i_pipeline.resources.engine import EngineResource, WrittenTable, parquet
 from e2i_pipeline.resources.state_folder import StateFolder
 from e2i_pipeline.storage.keeping import keep_for_use
@@ -46,6 +47,8 @@ class SourceResource(dg.ConfigurableResource):
         cohort: How patients become journeys (`CohortDefinition`).
         known_at: When a row became known (`KnownAt`).
         absent: What the source cannot have (`Absences`).
+        history: How it restates and deletes (`History`).
+        url: Address of a database, which may carry a password; empty for kinds without one.
         options: The kind's own settings, e.g. `{"seed": 7, "journeys_per_brand": 20000}`.
         covariates: Columns beyond the data dictionary that are landed too: DuckDB type by column, per table.
         engine: Computes and writes the snapshots.
@@ -59,7 +62,9 @@ class SourceResource(dg.ConfigurableResource):
     cohort: dict
     known_at: dict
     absent: dict
+    history: dict = {"restated": [], "tombstones": {}}  # noqa: RUF012 - pydantic copies a default
     options: dict
+    url: str = ""
     covariates: dict = {}  # noqa: RUF012 - pydantic copies a default
     engine: EngineResource
 
@@ -168,26 +173,17 @@ class SourceResource(dg.ConfigurableResource):
         return absent
 
     def _connector(self) -> Connector:
-        cohort = CohortDefinition.model_validate(self.cohort)
-        if self.kind == "synthetic":
-            from e2i_pipeline.resources.connectors.synthetic import SyntheticConnector
-
-            return SyntheticConnector(
-                self.state_dir, self.brands, outcome_window_days=cohort.outcome_window_days, **self.options
-            )
-        if self.kind == "files":
-            from e2i_pipeline.resources.connectors.files import FilesConnector
-
-            return FilesConnector(self.location, **self.options)
-        if self.kind == "omop":
-            from e2i_pipeline.resources.connectors.omop import OmopConnector
-
-            if len(self.brands) != 1:
-                raise ConfigurationError(
-                    f"source.kind is omop, whose one cohort is one brand; brands names {len(self.brands)}. Name one."
-                )
-            return OmopConnector(self.location, cohort, self.brands[0], **self.options)
-        raise ConfigurationError(f"source.kind is {self.kind}; there are synthetic, files and omop.")
+        return connector_of(
+            self.kind,
+            self.options,
+            Place(
+                location=self.location,
+                url=self.url,
+                state_dir=self.state_dir,
+                brands=tuple(self.brands),
+                cohort=CohortDefinition.model_validate(self.cohort),
+            ),
+        )
 
     def _land(
         self,

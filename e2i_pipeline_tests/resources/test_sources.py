@@ -276,7 +276,7 @@ def test_another_place_is_refused(files: Make, tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused(make: Make) -> None:
-    with pytest.raises(ConfigurationError, match="kind is oracle; there are synthetic, files and omop"):
+    with pytest.raises(ConfigurationError, match="kind is oracle; there are synthetic, files, omop"):
         make(kind="oracle").stage("patient_journeys", NOW)
 
 

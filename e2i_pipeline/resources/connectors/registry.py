@@ -1,0 +1,72 @@
+"""Which connector reads which kind of source. Each is imported when its kind is chosen."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from e2i_pipeline.contracts.cohort import CohortDefinition
+from e2i_pipeline.errors import ConfigurationError
+from e2i_pipeline.resources.connectors.base import Connector
+
+
+class Place(NamedTuple):
+    """Where a source is and what it is read for, whatever its kind.
+
+    Attributes:
+        location: Folder or URL of its files; empty where it has none.
+        url: Address of its database, which may carry a password: for no message. Empty where it has none.
+        state_dir: The state folder.
+        brands: Configured brands.
+        cohort: How patients become journeys.
+    """
+
+    location: str
+    url: str
+    state_dir: str
+    brands: tuple[str, ...]
+    cohort: CohortDefinition
+
+
+def connector_of(kind: str, options: Mapping[str, Any], place: Place) -> Connector:
+    """The connector of a kind of source.
+
+    Args:
+        kind: `source.kind`.
+        options: The kind's own settings.
+        place: Where it is.
+
+    Raises:
+        ConfigurationError: There is no such kind, or its settings contradict themselves.
+    """
+    if kind not in _KINDS:
+        raise ConfigurationError(f"source.kind is {kind}; there are {', '.join(_KINDS)}.")
+    return _KINDS[kind](options, place)
+
+
+def _synthetic(options: Mapping[str, Any], place: Place) -> Connector:
+    from e2i_pipeline.resources.connectors.synthetic import SyntheticConnector
+
+    window = place.cohort.outcome_window_days
+    return SyntheticConnector(place.state_dir, list(place.brands), outcome_window_days=window, **options)
+
+
+def _files(options: Mapping[str, Any], place: Place) -> Connector:
+    from e2i_pipeline.resources.connectors.files import FilesConnector
+
+    return FilesConnector(place.location, **options)
+
+
+def _omop(options: Mapping[str, Any], place: Place) -> Connector:
+    from e2i_pipeline.resources.connectors.omop import OmopConnector
+
+    return OmopConnector(place.location, place.cohort, _one_brand("omop", place), **options)
+
+
+def _one_brand(kind: str, place: Place) -> str:
+    if len(place.brands) != 1:
+        raise ConfigurationError(
+            f"source.kind is {kind}, whose one cohort is one brand; brands names {len(place.brands)}. Name one."
+        )
+    return place.brands[0]
+
+
+_KINDS = {"synthetic": _synthetic, "files": _files, "omop": _omop}
