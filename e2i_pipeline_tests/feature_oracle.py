@@ -106,6 +106,33 @@ def random_history(seed: int, patients: int = 6, days: int = 25) -> History:
     return History(journeys, events, profiles, touches)
 
 
+def restated(history: History, seed: int) -> History:
+    """The same history in which some rows were restated, once or twice, or deleted: `superseded_at` says until when."""
+    chance = random.Random(seed)  # noqa: S311 - test data
+
+    def versions(row: Row, changes: Row) -> list[Row]:
+        found: list[Row] = [row]
+        for _ in range(chance.choice((0, 0, 0, 1, 2))):
+            later = found[-1]["known_at"] + timedelta(days=chance.choice((1, 2, 9)), hours=chance.choice((0, 0, 5)))
+            changed = {name: chance.choice(values) for name, values in changes.items() if chance.random() < 0.5}
+            found.append({**found[-1], **changed, "known_at": later})
+        gone = found[-1]["known_at"] + timedelta(days=chance.choice((1, 6))) if chance.random() < 0.2 else None
+        ends = [*(version["known_at"] for version in found[1:]), gone]
+        return [{**version, "superseded_at": end} for version, end in zip(found, ends, strict=True)]
+
+    def all_versions(rows: list[Row], *columns: str) -> list[Row]:
+        changes = {name: [row[name] for row in rows] for name in columns}
+        return [version for row in rows for version in versions(row, changes)]
+
+    first = [j for j in history.patient_journeys if not any(_is_later(j, other) for other in history.patient_journeys)]
+    return History(
+        all_versions(first, "patient_id", "hcp_id", "journey_start_date", "risk_score"),
+        all_versions(history.treatment_events, "patient_id", "hcp_id", "event_date", "event_type", "cost"),
+        [{**profile, "superseded_at": None} for profile in history.hcp_profiles],
+        all_versions(history.engagement_events, "hcp_id", "patient_id", "event_timestamp", "channel", "response"),
+    )
+
+
 class Oracle:
     """What was known of a history at a time."""
 
@@ -119,7 +146,7 @@ class Oracle:
     def patient(self, patient: str, at: datetime) -> Row:
         events = [e for e in self._events(at) if e["patient_id"] == patient]
         journeys = [j for j in self._journeys(at) if j["patient_id"] == patient]
-        if not events and not journeys:
+        if not self._seen(at, "patient_id", patient):
             return dict.fromkeys((*PATIENT, "total_cost"))
         diagnoses = [midnight(e["event_date"]) for e in events if e["event_type"] == "diagnosis"]
         types = Counter(e["event_type"] for e in events)
@@ -147,7 +174,7 @@ class Oracle:
         profiles = [p for p in self._history.hcp_profiles if p["hcp_id"] == hcp and p["known_at"] <= at]
         met = {r["patient_id"] for r in (*self._journeys(at), *self._events(at)) if r["hcp_id"] == hcp}
         touches = [t for t in self._touches(at) if t["hcp_id"] == hcp]
-        if hcp is None or not (profiles or met or touches):
+        if hcp is None or not (profiles or self._seen(at, "hcp_id", hcp) or self._touched(at, "hcp_id", hcp)):
             return dict.fromkeys(HCP)
         latest: Row = max(profiles, key=lambda p: p["updated_at"]) if profiles else {}
         engaged = sum(t["response"] in ("accepted", "viewed") for t in touches)
@@ -171,7 +198,7 @@ class Oracle:
             for t in self._touches(at)
             if t["patient_id"] == patient or (t["patient_id"] is None and t["hcp_id"] in hcps)
         ]
-        if not journeys and not touches:
+        if not self._had_reach(patient, at):
             return {"recent_touches": None, "channel_preferences": None}
         channels = Counter(t["channel"] if t["channel"] in CHANNELS else "other" for t in touches)
         return {
@@ -179,14 +206,30 @@ class Oracle:
             "channel_preferences": max(CHANNELS, key=lambda c: (channels[c], -CHANNELS.index(c))) if touches else None,
         }
 
-    def _events(self, at: datetime) -> list[Row]:
+    def _seen(self, at: datetime, key: str, value: str | None) -> bool:
+        """Whether an event or a journey of a patient or an HCP was ever known, even if it does not hold any more."""
+        rows = (*self._events(at, False), *self._journeys(at, False))
+        return any(row[key] == value and row["patient_id"] is not None for row in rows)
+
+    def _touched(self, at: datetime, key: str, value: str | None) -> bool:
+        return any(touch[key] == value for touch in self._touches(at, False))
+
+    def _had_reach(self, patient: str, at: datetime) -> bool:
+        """Whether the patient ever had a journey, or was touched."""
+        return self._touched(at, "patient_id", patient) or any(
+            journey["patient_id"] == patient for journey in self._journeys(at, False)
+        )
+
+    def _events(self, at: datetime, holding: bool = True) -> list[Row]:
         """An event of a day is not known at that day's midnight."""
-        return [e for e in self._history.treatment_events if midnight(e["event_date"]) < at and e["known_at"] <= at]
+        events = [(midnight(e["event_date"]) + timedelta(microseconds=1), e) for e in self._history.treatment_events]
+        return [e for day, e in events if _is_known(e, max(day, e["known_at"]), at, holding)]
 
-    def _touches(self, at: datetime) -> list[Row]:
-        return [t for t in self._history.engagement_events if t["event_timestamp"] <= at and t["known_at"] <= at]
+    def _touches(self, at: datetime, holding: bool = True) -> list[Row]:
+        touches = self._history.engagement_events
+        return [t for t in touches if _is_known(t, max(t["event_timestamp"], t["known_at"]), at, holding)]
 
-    def _journeys(self, at: datetime) -> list[Row]:
+    def _journeys(self, at: datetime, holding: bool = True) -> list[Row]:
         """Versions known at a time; the first of a journey is known with its baseline."""
         known: list[Row] = []
         for version in self._history.patient_journeys:
@@ -194,9 +237,15 @@ class Oracle:
             is_first = version["known_at"] == min(j["known_at"] for j in siblings)
             baseline = version["baseline_known_at"]
             counts_from = baseline if is_first else max(version["known_at"], baseline)
-            if midnight(version["journey_start_date"]) <= at and counts_from <= at:
+            if _is_known(version, max(midnight(version["journey_start_date"]), counts_from), at, holding):
                 known.append({**version, "counts_from": counts_from})
         return known
+
+
+def _is_known(row: Row, visible: datetime, at: datetime, holding: bool) -> bool:
+    """Whether a row is visible at a time and, where that is asked, still holds; one that never could be is nothing."""
+    until = row.get("superseded_at") or max(at, visible) + timedelta(days=1)
+    return visible <= at and visible < until and (at < until or not holding)
 
 
 COVARIATES: list[Row] = [
@@ -234,6 +283,10 @@ HCP = (
     "first_call_date",
     "last_call_date",
 )
+
+
+def _is_later(journey: Row, other: Row) -> bool:
+    return _same_journey(journey, other) and journey["known_at"] > other["known_at"]
 
 
 def _same_journey(one: Row, other: Row) -> bool:

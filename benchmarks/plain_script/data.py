@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from e2i_pipeline.contracts.cohort import KnownAt
 from e2i_pipeline.contracts.references import ColumnInfo, FeatureSpec, SplitCuts, TableRef
 from e2i_pipeline.contracts.tables import TABLES
-from e2i_pipeline.domain import cohorts, landing, privacy
+from e2i_pipeline.domain import cohorts, landing, privacy, versions
 from e2i_pipeline.domain import splits as split_rules
 from e2i_pipeline.domain.feature_tables import view_query
 from e2i_pipeline.domain.features import ENTITIES, ViewPlan, model_features, plan_view
@@ -66,8 +66,11 @@ def land(connection: Any, chosen: Mapping[str, Any], journeys: int, folder: Path
         connection.register("raw", world.tables[name])
         found = {column: dtype for column, dtype, *_ in connection.execute("DESCRIBE SELECT * FROM raw").fetchall()}
         plan = landing.plan(schema, found, ())
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE landed AS {landing.landing_sql(plan, 'SELECT * FROM raw')}")
-        landed[name] = write(connection, name, landing.known_sql(plan, known_at, "landed"), folder / f"{name}.parquet")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE rows_read AS {landing.read_sql(plan, 'SELECT * FROM raw')}")
+        for pseudonyms, statement in landing.pseudonym_maps(plan, "rows_read").items():
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {pseudonyms} AS {statement}")
+        query = versions.known_sql(plan, known_at, f"({landing.landed_sql(plan, 'rows_read')})")
+        landed[name] = write(connection, name, query, folder / f"{name}.parquet")
     return landed
 
 

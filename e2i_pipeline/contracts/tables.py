@@ -268,6 +268,13 @@ SUPERSEDED_AT = "superseded_at"
 """Column that staging adds to a table whose rows are restated or deleted: when the row ceased to hold (UTC), null while
 it does. A row is part of what is known at a time t where `known_at` <= t < `superseded_at`."""
 
+DELETED = "e2i_deleted"
+"""Column of rows on their way in (BOOLEAN): the row says that its key is gone from its known-at time on. It ends the
+versions before it and is not staged itself."""
+
+DELETED_AT = "e2i_deleted_at"
+"""Column of rows on their way in (TIMESTAMP, UTC): the row holds until then; null where it was not deleted."""
+
 BASELINE_KNOWN_AT = "baseline_known_at"
 """Column that staging adds to `patient_journeys`: when the journey's baseline columns became known (UTC)."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from e2i_pipeline.contracts.cohort import CohortDefinition
+from e2i_pipeline.contracts.tables import SUPERSEDED_AT
 from e2i_pipeline.errors import CohortTooSmall
 
 LEARNING_SPLITS = ("train", "validation", "test", "holdout")
@@ -97,8 +98,8 @@ def outcomes_sql(index: str, treatments: str, concepts: Sequence[int], window_da
     )
 
 
-def as_of_view_sql(table_sql: str, as_of_literal: str) -> str:
-    """Each journey's latest version that was known by `as_of`.
+def as_of_view_sql(table_sql: str, as_of_literal: str, is_versioned: bool = False) -> str:
+    """Each journey's latest version that was known by `as_of`, and had not been deleted.
 
     Versions of one journey that became known at the same time all stay: which of them holds is not ours to guess, and
     the suite on uniqueness must see them.
@@ -106,9 +107,11 @@ def as_of_view_sql(table_sql: str, as_of_literal: str) -> str:
     Args:
         table_sql: `patient_journeys` as staged, with `known_at`: a table function, a view or a subquery in brackets.
         as_of_literal: SQL timestamp (UTC), e.g. `TIMESTAMP '2026-01-01 00:00:00'`.
+        is_versioned: Whether the table has `superseded_at`.
     """
+    holds = f" AND ({SUPERSEDED_AT} IS NULL OR {SUPERSEDED_AT} > {as_of_literal})" if is_versioned else ""
     return (
-        f"SELECT * FROM {table_sql} WHERE known_at <= {as_of_literal} "
+        f"SELECT * FROM {table_sql} WHERE known_at <= {as_of_literal}{holds} "
         "QUALIFY rank() OVER (PARTITION BY patient_journey_id ORDER BY known_at DESC) = 1"
     )
 

@@ -7,9 +7,9 @@ good reasons, and only a person knows them. What must be true of any one version
 from collections.abc import Collection, Sequence
 
 from e2i_pipeline.contracts.references import DefectCount, TableRef
-from e2i_pipeline.contracts.tables import BASELINE_KNOWN_AT, KNOWN_AT, TABLES
+from e2i_pipeline.contracts.tables import BASELINE_KNOWN_AT, KNOWN_AT, SUPERSEDED_AT, TABLES
 
-_NOT_COMPARED = (KNOWN_AT, BASELINE_KNOWN_AT, "data_split")
+_NOT_COMPARED = (KNOWN_AT, BASELINE_KNOWN_AT, SUPERSEDED_AT, "data_split")
 """Columns that follow from settings, or that the pipeline decides itself."""
 
 _LISTED = 5  # columns named in a sentence

@@ -4,7 +4,7 @@ What a fact is, when it is visible and how facts add up stands in `feature_sql.p
 decided in `features.py`. Names that begin with an underscore are internal, so that no covariate can meet them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from e2i_pipeline.contracts.references import TableRef
 from e2i_pipeline.domain import feature_sql as sql
@@ -65,7 +65,7 @@ def _patient(plan: ViewPlan, relations: Relations) -> str:
         for covariate in of_events:
             measures |= _covariate_measures(covariate)
             columns[covariate.name] = _covariate_result(covariate)
-    known = sql.cumulative("patient_id", sql.union(*facts), measures)
+    known = sql.cumulative("patient_id", sql.union(*facts), measures, relations.can_end)
     return sql.feature_table("patient_id", known, {name: columns[name] for name in plan.names})
 
 
@@ -150,7 +150,7 @@ def _hcp(plan: ViewPlan, relations: Relations) -> str:
             "last_call_date": "CAST(_last_call AS TIMESTAMPTZ)",
             "engagement_rate": "CAST(_engaged AS DOUBLE) / nullif(CAST(_touches AS DOUBLE), 0)",
         }
-    known = sql.cumulative("hcp_id", sql.union(*facts), measures)
+    known = sql.cumulative("hcp_id", sql.union(*facts), measures, relations.can_end)
     return sql.feature_table("hcp_id", known, {name: columns[name] for name in plan.names})
 
 
@@ -163,13 +163,20 @@ def _is_call(relations: Relations) -> str:
 
 
 def _meetings(relations: Relations) -> str:
-    """One fact per HCP and patient: when the first journey or event that joins them became visible."""
+    """One fact per HCP and patient: from when until when a journey or an event joins them."""
     facts = [sql.journeys(relations, ", hcp_id")]
     if relations.has("treatment_events", "hcp_id"):
         facts.append(sql.events(relations, ", hcp_id"))
+    return f"SELECT *, 1 AS _patient FROM ({_spells(relations, ('hcp_id', 'patient_id'), sql.union(*facts))})"
+
+
+def _spells(relations: Relations, keys: Sequence[str], facts: str) -> str:
+    """From when until when facts hold for the keys; where none of them can end, from when on."""
+    if relations.can_end:
+        return sql.spells(keys, facts)
     return f"""
-        SELECT hcp_id, min(event_at) AS event_at, min(visible) AS visible, 1 AS _patient
-        FROM ({sql.union(*facts)}) WHERE hcp_id IS NOT NULL GROUP BY hcp_id, patient_id"""
+        SELECT {", ".join(keys)}, min(event_at) AS event_at, min(visible) AS visible, NULL::TIMESTAMP AS until
+        FROM ({facts}) WHERE {" AND ".join(f"{key} IS NOT NULL" for key in keys)} GROUP BY ALL"""
 
 
 def _engagement(plan: ViewPlan, relations: Relations, window_days: int) -> str:
@@ -187,7 +194,7 @@ def _engagement(plan: ViewPlan, relations: Relations, window_days: int) -> str:
         "recent_touch_times": f"list_sort(list_filter(flatten(_times), lambda t: t > {begin}))",
         "channel_preferences": f"CASE WHEN {most} = 0 THEN NULL {favourite} END",
     }
-    known = sql.cumulative("patient_id", _reached(relations), measures)
+    known = sql.cumulative("patient_id", _reached(relations), measures, relations.can_end)
     return sql.feature_table("patient_id", known, {name: columns[name] for name in plan.names})
 
 
@@ -206,14 +213,14 @@ def _reached(relations: Relations) -> str:
     touched = ", channel, epoch_us(event_timestamp) AS _time"
     facts = [
         f"SELECT * EXCLUDE (hcp_id) FROM ({sql.touches(relations, touched)}) WHERE patient_id IS NOT NULL",
-        f"""SELECT patient_id, min(event_at) AS event_at, min(visible) AS visible
-            FROM ({sql.journeys(relations)}) GROUP BY patient_id""",
+        _spells(relations, ("patient_id",), sql.journeys(relations)),
     ]
     if relations.has("patient_journeys", "hcp_id"):
         facts.append(f"""
-            SELECT p.patient_id, t.event_at, greatest(t.visible, p.visible) AS visible, t.channel, t._time
+            SELECT p.patient_id, t.event_at, greatest(t.visible, p.visible) AS visible,
+                least(t.until, p.until) AS until, t.channel, t._time
             FROM ({sql.touches(relations, touched)}) AS t
-            JOIN (SELECT hcp_id, patient_id, min(visible) AS visible
-                FROM ({sql.journeys(relations, ", hcp_id")}) GROUP BY hcp_id, patient_id) AS p ON p.hcp_id = t.hcp_id
-            WHERE t.patient_id IS NULL""")
+            JOIN ({_spells(relations, ("hcp_id", "patient_id"), sql.journeys(relations, ", hcp_id"))}) AS p
+            ON p.hcp_id = t.hcp_id
+            WHERE t.patient_id IS NULL AND coalesce(least(t.until, p.until) > greatest(t.visible, p.visible), true)""")
     return sql.union(*facts)

@@ -1,4 +1,7 @@
-"""How a source's rows become canonical ones: which columns, cast how, pseudonymized, known when. SQL text, never run.
+"""How a source's rows become canonical ones: which columns, cast how, pseudonymized. SQL text, never run.
+
+The rows are read once, with `read_sql`, into a table that holds the source's own identifiers; `pseudonym_maps` gives
+each distinct one its pseudonym, and `landed_sql` puts these in place. When a row was known stands in `versions.py`.
 
 A value that does not fit its type becomes null and is counted; nothing else is judged here, that is the gate's work.
 Column names in the SQL are canonical ones only, so nothing that a source says becomes SQL text.
@@ -8,23 +11,23 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from e2i_pipeline.contracts.cohort import Absences, KnownAt
+from e2i_pipeline.contracts.cohort import Absences, History
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.contracts.tables import (
-    BASELINE_KNOWN_AT,
+    DELETED,
+    DELETED_AT,
     DIRECT,
     IDENTIFIER,
-    KNOWN_AT,
     PATIENT_JOURNEYS,
     TABLES,
     Column,
     TableSchema,
 )
 from e2i_pipeline.domain.privacy import direct_kind, pseudonym_sql
-from e2i_pipeline.errors import ConfigurationError
+from e2i_pipeline.errors import ConfigurationError, SourceError
 
 MARKS = "e2i_marks"
-"""Column of the landed rows: bit i is set where the i-th landed column held a value that did not fit."""
+"""Column of the read rows: bit i is set where the i-th landed column held a value that did not fit."""
 
 DROPPED = "left out: never landed, since it identifies a person by itself"
 """What is done about a direct identifier."""
@@ -53,6 +56,8 @@ class Plan(NamedTuple):
         unknown: Delivered columns that the data dictionary does not name.
         direct: Delivered columns that identify a person by themselves, canonical or not; they are never landed.
         withheld: Columns that were declared absent and delivered all the same.
+        is_restated: Whether rows are superseded or deleted by later ones.
+        tombstone: The delivered column that says that a row is deleted, and its type in the source; None without one.
     """
 
     schema: TableSchema
@@ -61,6 +66,8 @@ class Plan(NamedTuple):
     unknown: tuple[str, ...]
     direct: tuple[str, ...]
     withheld: tuple[str, ...]
+    is_restated: bool = False
+    tombstone: tuple[str, str] | None = None
 
     def has(self, column: str) -> bool:
         """Whether a column of this name is landed."""
@@ -113,17 +120,35 @@ def with_covariates(schema: TableSchema, columns: Mapping[str, str]) -> TableSch
     return schema.with_columns(columns)
 
 
-def plan(schema: TableSchema, found: Mapping[str, str], absent: Collection[str]) -> Plan:
+def check_history(history: History) -> None:
+    """Holds what a source declares of its history against the canonical tables.
+
+    Raises:
+        ConfigurationError: A table is unknown.
+    """
+    _check_names(history.restated, TABLES, "source.history.restated")
+    _check_names(history.tombstones, TABLES, "source.history.tombstones")
+
+
+def plan(
+    schema: TableSchema, found: Mapping[str, str], absent: Collection[str], history: History | None = None
+) -> Plan:
     """Decides what to land.
 
     Args:
         schema: The canonical table.
         found: Delivered columns and their DuckDB types.
         absent: Columns that the source declares it cannot have.
+        history: How the source restates and deletes.
 
     Returns:
         The plan; a direct identifier is in no part of it.
+
+    Raises:
+        SourceError: The column that says what is deleted was not delivered.
     """
+    declared = history or History()
+    tombstone = _tombstone(schema, found, declared)
     wanted = [c for c in schema.columns if c.name in found and c.privacy != DIRECT]
     named = {c.name: c.privacy == DIRECT for c in schema.columns}
     direct = tuple(name for name in found if named.get(name, bool(direct_kind(name))))
@@ -131,10 +156,24 @@ def plan(schema: TableSchema, found: Mapping[str, str], absent: Collection[str])
         schema=schema,
         landed=tuple((c, found[c.name]) for c in wanted if c.name not in absent),
         missing=tuple(name for name in schema.required if name not in found),
-        unknown=tuple(name for name in found if name not in schema.names and name not in direct),
+        unknown=tuple(name for name in found if name not in (*schema.names, *direct, DELETED, tombstone)),
         direct=direct,
         withheld=tuple(c.name for c in wanted if c.name in absent),
+        is_restated=declared.covers(schema.name) or DELETED in found,
+        tombstone=(tombstone, found[tombstone]) if tombstone else None,
     )
+
+
+def _tombstone(schema: TableSchema, found: Mapping[str, str], history: History) -> str:
+    name = history.tombstones.get(schema.name, "")
+    if name and name not in found:
+        near = difflib.get_close_matches(name, list(found), n=1)
+        hint = f" (is {near[0]} meant?)" if near else ""
+        raise SourceError(
+            f"{schema.name} lacks the column {name}{hint}, which source.history.tombstones names: without it, deleted "
+            "rows would stay. Deliver it, or take the entry out."
+        )
+    return name
 
 
 def missing_columns_message(plan: Plan, found: Sequence[str]) -> str:
@@ -159,25 +198,93 @@ def missing_columns_message(plan: Plan, found: Sequence[str]) -> str:
     )
 
 
-def landing_sql(plan: Plan, query: str) -> str:
-    """The canonical rows of a source's query: cast, pseudonymized, without direct identifiers, with `MARKS`.
+def read_sql(plan: Plan, query: str) -> str:
+    """The rows of a source's query, cast, with `MARKS`: identifiers still the source's own, direct ones left out.
 
-    It reads the pads of the pseudonym key from the table `privacy.PADS`.
+    Where rows are deleted by further ones it has two more columns: `DELETED` and `DELETED_AT`.
     """
     raw: list[str] = []
     final: list[str] = []
     marks = ["0::BIGINT"]
     for i, (column, found) in enumerate(plan.landed):
-        raw += [f'"{column.name}" AS r{i}', f"{cast_sql(_named(column), found, column.dtype)} AS c{i}"]
-        value, is_bad = f"c{i}", f"r{i} IS NOT NULL AND c{i} IS NULL"
-        if column.privacy == IDENTIFIER:
-            value = pseudonym_sql(value, column.namespace)
-            is_bad = f"r{i} IS NOT NULL AND coalesce(trim(c{i}, ' '), '') = ''"
-        elif _fits(found, column.dtype):
-            is_bad = "false"
-        final.append(f'{value} AS "{column.name}"')
-        marks.append(f"CASE WHEN {is_bad} THEN {1 << i}::BIGINT ELSE 0 END")
+        value = cast_sql(_named(column), found, column.dtype)
+        is_identifier = column.privacy == IDENTIFIER
+        raw += [f'"{column.name}" AS r{i}', f"{_not_blank(value) if is_identifier else value} AS c{i}"]
+        final.append(f'c{i} AS "{column.name}"')
+        if is_identifier or not _fits(found, column.dtype):
+            marks.append(f"CASE WHEN c{i} IS NULL AND r{i} IS NOT NULL THEN {1 << i}::BIGINT ELSE 0 END")
+    for name, expression in _deletion(plan).items():
+        raw.append(f"{expression} AS {name}")
+        final.append(name)
     return f"SELECT {', '.join(final)}, {' | '.join(marks)} AS {MARKS} FROM (SELECT {', '.join(raw)} FROM ({query}))"
+
+
+def _not_blank(x: str) -> str:
+    # The first test spares nearly all values the second, which builds a text.
+    return f"CASE WHEN {x} <> '' AND (NOT starts_with({x}, ' ') OR replace({x}, ' ', '') <> '') THEN {x} END"
+
+
+def _deletion(plan: Plan) -> dict[str, str]:
+    """Whether, and when, a row says that its key is gone: by column, as SQL over the source's rows."""
+    if plan.tombstone is None:
+        return {}
+    name, found = plan.tombstone
+    x = '"' + name.replace('"', '""') + '"'
+    is_time = found.startswith(("TIMESTAMP", "DATE"))
+    return {
+        DELETED: "false" if is_time else f"coalesce({cast_sql(x, found, 'BOOLEAN')}, false)",
+        DELETED_AT: cast_sql(x, found, "TIMESTAMP") if is_time or found == "VARCHAR" else "NULL::TIMESTAMP",
+    }
+
+
+def pseudonym_maps(plan: Plan, read: str) -> dict[str, str]:
+    """Statements that give each distinct identifier its pseudonym once, by the name of the table to keep them in.
+
+    The table's own key is not among them: it is distinct in each row or nearly so.
+
+    Args:
+        plan: The plan.
+        read: Table with the rows of `read_sql`.
+    """
+    columns: dict[str, list[str]] = {}
+    for column in _mapped(plan):
+        columns.setdefault(column.namespace, []).append(f'SELECT "{column.name}" AS id FROM {read}')
+    return {
+        _map_name(namespace): f"SELECT id, {pseudonym_sql('id', namespace)} AS pseudonym FROM "
+        f"(SELECT DISTINCT id FROM ({' UNION ALL '.join(parts)}) WHERE id IS NOT NULL)"
+        for namespace, parts in columns.items()
+    }
+
+
+def landed_sql(plan: Plan, read: str) -> str:
+    """The read rows with a pseudonym in place of each identifier.
+
+    It reads the tables of `pseudonym_maps` and the pads of the key from the table `privacy.PADS`.
+    """
+    mapped = {column.name: f"m{i}" for i, column in enumerate(_mapped(plan))}
+    selected: list[str] = []
+    for column, _ in plan.landed:
+        value = f'r."{column.name}"'
+        if column.name in mapped:
+            value = f"{mapped[column.name]}.pseudonym"
+        elif column.privacy == IDENTIFIER:
+            value = pseudonym_sql(value, column.namespace)
+        selected.append(f'{value} AS "{column.name}"')
+    joins = [
+        f'LEFT JOIN {_map_name(column.namespace)} {mapped[column.name]} ON {mapped[column.name]}.id = r."{column.name}"'
+        for column in _mapped(plan)
+    ]
+    further = [f"r.{name}" for name in _deletion(plan)]
+    return f"SELECT {', '.join([*selected, *further])} FROM {read} r {' '.join(joins)}"
+
+
+def _mapped(plan: Plan) -> list[Column]:
+    key = plan.schema.columns[0].name
+    return [column for column, _ in plan.landed if column.privacy == IDENTIFIER and column.name != key]
+
+
+def _map_name(namespace: str) -> str:
+    return f"e2i_pseudonyms_{namespace}"
 
 
 def cast_sql(expression: str, found: str, dtype: str) -> str:
@@ -207,19 +314,25 @@ def cast_sql(expression: str, found: str, dtype: str) -> str:
         return f"CASE WHEN isfinite(TRY_CAST({x} AS DOUBLE)) THEN TRY_CAST({x} AS DOUBLE) END"
     if dtype == "BOOLEAN":
         number = f"CASE TRY_CAST({x} AS DOUBLE) WHEN 1 THEN true WHEN 0 THEN false END"
-        is_text = found in ("VARCHAR", "BOOLEAN")
-        return f"coalesce(TRY_CAST({x} AS BOOLEAN), {number})" if is_text else number
-    instant = (
-        f"TRY_CAST({x} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'" if found == "VARCHAR" else f"TRY_CAST({x} AS TIMESTAMP)"
-    )
-    value = instant if dtype == "TIMESTAMP" else f"TRY_CAST({x} AS DATE)"
+        spelt = f"CASE {x} WHEN 'true' THEN true WHEN 'false' THEN false ELSE TRY_CAST({x} AS BOOLEAN) END"
+        return f"coalesce({spelt}, {number})" if found == "VARCHAR" else number
+    value = _instant_sql(x, found) if dtype == "TIMESTAMP" else f"TRY_CAST({x} AS DATE)"
     return f"CASE WHEN year({value}) BETWEEN {_YEARS[0]} AND {_YEARS[1]} THEN {value} END"
 
 
-def defects_sql(plan: Plan, landed: str) -> str:
-    """One row: the number of landed rows, then per landed column how many did not fit."""
+def _instant_sql(x: str, found: str) -> str:
+    """A point in time in UTC; only what stands behind the date of a text can name a zone, and few do."""
+    plain = f"TRY_CAST({x} AS TIMESTAMP)"
+    if found != "VARCHAR":
+        return plain
+    zoned = f"TRY_CAST({x} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
+    return f"CASE WHEN regexp_full_match(substr({x}, 11), '[T ]?[0-9:.]*') THEN {plain} ELSE {zoned} END"
+
+
+def defects_sql(plan: Plan, read: str) -> str:
+    """One row: the number of read rows, then per landed column how many values did not fit."""
     counts = [f"count(*) FILTER ({MARKS} & {1 << i}::BIGINT <> 0)" for i in range(len(plan.landed))]
-    return f"SELECT {', '.join(['count(*)', *counts])} FROM {landed}"
+    return f"SELECT {', '.join(['count(*)', *counts])} FROM {read}"
 
 
 def defects(plan: Plan, rows: int, counts: Sequence[int]) -> tuple[DefectCount, ...]:
@@ -234,76 +347,22 @@ def defects(plan: Plan, rows: int, counts: Sequence[int]) -> tuple[DefectCount, 
     for (column, _), count in zip(plan.landed, counts, strict=True):
         if count:
             what = "blank identifier" if column.privacy == IDENTIFIER else _DEFECTS[column.dtype]
-            found.append(_defect(plan, f"{column.name}: {what}", count, rows, "corrected: set to null"))
+            found.append(defect(plan, f"{column.name}: {what}", count, rows, "corrected: set to null"))
     for name in plan.unknown:
         near = difflib.get_close_matches(name.lower(), plan.schema.names, n=1)
         hint = f" (is {near[0]} meant?)" if near else ""
-        found.append(_defect(plan, f"{name}: not a column of the data dictionary{hint}", rows, rows, "left out"))
-    found += [_defect(plan, f"{name}: a direct identifier", rows, rows, DROPPED) for name in plan.direct]
+        found.append(defect(plan, f"{name}: not a column of the data dictionary{hint}", rows, rows, "left out"))
+    found += [defect(plan, f"{name}: a direct identifier", rows, rows, DROPPED) for name in plan.direct]
     found += [
-        _defect(plan, f"{name}: declared absent, and delivered all the same", rows, rows, "left out")
+        defect(plan, f"{name}: declared absent, and delivered all the same", rows, rows, "left out")
         for name in plan.withheld
     ]
     return tuple(found)
 
 
-def _defect(plan: Plan, what: str, count: int, rows: int, treatment: str) -> DefectCount:
+def defect(plan: Plan, what: str, count: int, rows: int, treatment: str) -> DefectCount:
+    """One kind of defect of the plan's table."""
     return DefectCount(table=plan.schema.name, defect=what, rows=count, of_rows=rows, treatment=treatment)
-
-
-def known_sql(plan: Plan, known_at: KnownAt, landed: str) -> str:
-    """The landed rows with their known-at times, without the marks: the staged table.
-
-    A time is missing only where both the known-at column and the event time are.
-    """
-    columns = [f'"{column.name}"' for column, _ in plan.landed]
-    selected = f"SELECT {', '.join(columns)}, {_known_at_sql(plan, known_at)} AS {KNOWN_AT} FROM {landed}"
-    if not plan.has("journey_start_date") or plan.schema.name != PATIENT_JOURNEYS.name:
-        return selected
-    baseline = f"min({KNOWN_AT}) OVER (PARTITION BY patient_journey_id)"
-    if known_at.baseline_lag_days is not None:
-        baseline = _after("journey_start_date", known_at.baseline_lag_days)
-    return f"SELECT *, {baseline} AS {BASELINE_KNOWN_AT} FROM ({selected})"
-
-
-def known_at_defects_sql(plan: Plan, known_at: KnownAt, landed: str) -> str:
-    """One row: how many rows lack their observed known-at time, and how many have no time at all."""
-    observed = f'"{plan.schema.known_at}" IS NULL' if plan.has(plan.schema.known_at) else "true"
-    lacking = f"count(*) FILTER ({observed})" if known_at.kind == "observed" else "0"
-    return f"SELECT {lacking}, count(*) FILTER ({_known_at_sql(plan, known_at)} IS NULL) FROM {landed}"
-
-
-def known_at_defects(plan: Plan, known_at: KnownAt, rows: int, lacking: int, timeless: int) -> tuple[DefectCount, ...]:
-    """The defects of the known-at times.
-
-    Args:
-        plan: The plan.
-        known_at: When a row became known.
-        rows: Landed rows.
-        lacking: Rows that lack their observed known-at time.
-        timeless: Rows with no time at all.
-    """
-    found: list[DefectCount] = []
-    if lacking > timeless:
-        what = f"{plan.schema.known_at}: no known-at time"
-        how = f"corrected: {plan.schema.event_time} plus {known_at.days} days"
-        found.append(_defect(plan, what, lacking - timeless, rows, how))
-    if timeless:
-        what = f"neither {plan.schema.known_at} nor {plan.schema.event_time}: known at no time"
-        if plan.schema.known_at == plan.schema.event_time:
-            what = f"no {plan.schema.event_time}: known at no time"
-        found.append(_defect(plan, what, timeless, rows, "kept, and seen by no point-in-time feature"))
-    return tuple(found)
-
-
-def _known_at_sql(plan: Plan, known_at: KnownAt) -> str:
-    name, event = plan.schema.known_at, plan.schema.event_time
-    from_event = _after(event, known_at.days) if plan.has(event) else "NULL::TIMESTAMP"
-    return f'coalesce("{name}", {from_event})' if known_at.kind == "observed" and plan.has(name) else from_event
-
-
-def _after(column: str, days: int) -> str:
-    return f'(CAST("{column}" AS TIMESTAMP) + to_days({days}))'
 
 
 def _fits(found: str, dtype: str) -> bool:
@@ -312,9 +371,13 @@ def _fits(found: str, dtype: str) -> bool:
 
 
 def _list_sql(x: str) -> str:
-    array = f"coalesce(TRY(from_json({x}, '[\"VARCHAR\"]')), TRY_CAST({x} AS VARCHAR[]))"
+    json, cast = f"TRY(from_json({x}, '[\"VARCHAR\"]'))", f"TRY_CAST({x} AS VARCHAR[])"
     parts = f"list_filter(list_transform(string_split({x}, ';'), lambda e: trim(e)), lambda e: e <> '')"
-    return f"CASE WHEN starts_with(ltrim({x}), '[') THEN {array} ELSE {parts} END"
+    # Without a quote both read the same, and the cast is forty times as fast.
+    return (
+        f"CASE WHEN NOT starts_with(ltrim({x}), '[') THEN {parts} "
+        f"WHEN contains({x}, '\"') THEN coalesce({json}, {cast}) ELSE {cast} END"
+    )
 
 
 def _named(column: Column) -> str:

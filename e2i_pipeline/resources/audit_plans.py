@@ -9,12 +9,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from e2i_pipeline.contracts.references import TableRef
-from e2i_pipeline.contracts.tables import TABLES
+from e2i_pipeline.contracts.tables import SUPERSEDED_AT, TABLES
 from e2i_pipeline.errors import ConfigurationError
 from e2i_pipeline.resources.engine import literal, parquet, timestamp
 from e2i_pipeline.resources.pushdown.batch import Batch
 from e2i_pipeline.resources.pushdown.columns import Field
 from e2i_pipeline.resources.suites import COMPOUND, EXISTS, Expectation, Suite, parameters_in
+
+VERSIONS = "versions"
+"""Parameter that a suite's conditions may ask for: `several` where rows can be restated or deleted, else `one`."""
 
 
 class Step(NamedTuple):
@@ -49,6 +52,7 @@ def plan(
     if table.is_absent:
         reason = f"the source has no {table.name}"
         return tuple(Step(e, e.type, {}, "skipped", reason) for e in suite.expectations)
+    parameters = {**parameters, VERSIONS: "several" if table.has(SUPERSEDED_AT) else "one"}
     missing = sorted(suite.parameters - set(parameters) - set(suite.optional_parameters))
     if missing:
         raise ConfigurationError(
@@ -168,6 +172,14 @@ def _sql(sql: str, table: TableRef, parameters: Mapping[str, Any], references: M
         "as_of": timestamp(as_of) if as_of else "NULL",
         # without a landing time nothing was landed later: every row is judged
         "landed_at": timestamp(landed) if landed else "NULL",
+        "holds": _holds(table, as_of),
         **{name: parquet(ref.location) for name, ref in references.items()},
     }
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], sql)
+
+
+def _holds(table: TableRef, as_of: datetime | None) -> str:
+    """Whether a row that was known at `as_of` had not been restated or deleted by then."""
+    if as_of is None or not table.has(SUPERSEDED_AT):
+        return "TRUE"
+    return f"({SUPERSEDED_AT} IS NULL OR {SUPERSEDED_AT} > {timestamp(as_of)})"

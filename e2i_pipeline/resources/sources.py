@@ -15,10 +15,10 @@ import dagster as dg
 
 from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
-from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, KnownAt
+from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, History, KnownAt
 from e2i_pipeline.contracts.references import DefectCount, TableRef
-from e2i_pipeline.contracts.tables import KNOWN_AT, TABLES, TableSchema
-from e2i_pipeline.domain import landing, privacy
+from e2i_pipeline.contracts.tables import KNOWN_AT, SUPERSEDED_AT, TABLES, TableSchema
+from e2i_pipeline.domain import landing, privacy, versions
 from e2i_pipeline.errors import SourceError, ToolUnavailable
 from e2i_pipeline.resources.connectors.base import Connector
 from e2i_pipeline.resources.connectors.registry import Place, connector_of
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 _CODE = code_version("contracts/tables.py", "domain", "resources/connectors", "resources/sources.py")
 """What of our code decides how an input is landed."""
 
-_LANDED = "e2i_landed"
+_READ = "e2i_read"
+"""Temporary table of the rows as read: it holds the source's own identifiers, and is gone with the connection."""
 
 
 class SourceResource(dg.ConfigurableResource):
@@ -132,7 +133,8 @@ class SourceResource(dg.ConfigurableResource):
             return kept[0]
         if kept is not None:
             shutil.rmtree(Path(kept[0].location).parent, ignore_errors=True)  # damaged: it is landed again
-        with self.engine.connect() as connection:
+        with self.engine.connect(is_private=True) as connection:
+            connection.execute("SET preserve_insertion_order = false")  # put in a total order when they are written
             _install_pads(connection, secret)
             reference = self._land(connection, connector, schema, columns, before)
         if reference is None:
@@ -160,7 +162,7 @@ class SourceResource(dg.ConfigurableResource):
     def _key(self, schema: TableSchema, columns: Collection[str], secret: bytes, fingerprint: str) -> str:
         """Content key of the snapshot of one input."""
         return content_key(
-            _CODE, fingerprint, self.known_at, sorted(columns), schema, privacy.key_id(secret), self.kind
+            _CODE, fingerprint, self.known_at, sorted(columns), schema, privacy.key_id(secret), self.kind, self.history
         )
 
     @property
@@ -171,6 +173,11 @@ class SourceResource(dg.ConfigurableResource):
         absent = Absences.model_validate(self.absent)
         landing.check_absences(absent)
         return absent
+
+    def _history(self) -> History:
+        history = History.model_validate(self.history)
+        landing.check_history(history)
+        return history
 
     def _connector(self) -> Connector:
         return connector_of(
@@ -193,7 +200,7 @@ class SourceResource(dg.ConfigurableResource):
         absent: Collection[str],
         before: str,
     ) -> TableRef | None:
-        """Reads the input once into a temporary table without raw ids, and writes that; None where there is none."""
+        """Reads the input once into a temporary table, and writes that with pseudonyms; None where there is none."""
         import duckdb
 
         try:
@@ -201,10 +208,10 @@ class SourceResource(dg.ConfigurableResource):
             if query is None:
                 return self._nothing(schema)
             found = {name: dtype for name, dtype, *_ in connection.execute(f"DESCRIBE {query}").fetchall()}
-            plan = landing.plan(schema, found, absent)
+            plan = landing.plan(schema, found, absent, self._history())
             if plan.missing:
                 raise SourceError(landing.missing_columns_message(plan, list(found)))
-            connection.execute(f"CREATE TEMP TABLE {_LANDED} AS {landing.landing_sql(plan, query)}")
+            connection.execute(f"CREATE TEMP TABLE {_READ} AS {landing.read_sql(plan, query)}")
             met = connector.defects(connection, schema.name)
         except duckdb.Error as err:
             # The engine quotes what it could not read, and that may be a patient's value: not a word of it goes on.
@@ -249,13 +256,15 @@ class SourceResource(dg.ConfigurableResource):
         absent: Collection[str],
     ) -> TableRef:
         known_at = KnownAt.model_validate(self.known_at)
-        rows, *counts = _row(connection, landing.defects_sql(plan, _LANDED))
-        lacking, timeless = _row(connection, landing.known_at_defects_sql(plan, known_at, _LANDED))
+        rows, *counts = _row(connection, landing.defects_sql(plan, _READ))
+        lacking, timeless = _row(connection, versions.known_at_defects_sql(plan, known_at, _READ))
+        for name, statement in landing.pseudonym_maps(plan, _READ).items():
+            connection.execute(f"CREATE TEMP TABLE {name} AS {statement}")
         written = self.engine.write(
             connection,
-            landing.known_sql(plan, known_at, _LANDED),
+            versions.known_sql(plan, known_at, f"({landing.landed_sql(plan, _READ)})"),
             self._folder(plan.schema.name),
-            order_by=(plan.schema.columns[0].name, KNOWN_AT),
+            order_by=_order(plan),
         )
         return TableRef(
             key="",
@@ -269,7 +278,7 @@ class SourceResource(dg.ConfigurableResource):
             defects=(
                 *met,
                 *landing.defects(plan, rows, counts),
-                *landing.known_at_defects(plan, known_at, rows, lacking, timeless),
+                *versions.known_at_defects(plan, known_at, rows, lacking, timeless),
             ),
         )
 
@@ -294,6 +303,12 @@ def _install_pads(connection: "duckdb.DuckDBPyConnection", secret: bytes) -> Non
     """Gives the connection the key's pads, by bound parameters: as SQL text they could reach a log."""
     connection.execute(f"CREATE TEMP TABLE {privacy.PADS} (ipad BLOB, opad BLOB)")
     connection.execute(f"INSERT INTO {privacy.PADS} VALUES (?, ?)", privacy.pads(secret))
+
+
+def _order(plan: landing.Plan) -> tuple[str, ...]:
+    """A table is read patient by patient, or HCP by HCP; so ordered, it also takes a third less room."""
+    names = ("patient_id", "hcp_id", KNOWN_AT, plan.schema.columns[0].name)
+    return tuple(dict.fromkeys(name for name in names if name == KNOWN_AT or plan.has(name)))
 
 
 def _absent(schema: TableSchema, key: str, defects: tuple[DefectCount, ...] = ()) -> TableRef:
@@ -329,8 +344,11 @@ def _row(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[int, ...]
 
 
 def _known_until(connection: "duckdb.DuckDBPyConnection", written: WrittenTable) -> datetime | None:
-    (latest,) = connection.execute(f"SELECT max({KNOWN_AT}) FROM {parquet(written.location)}").fetchone() or (None,)
-    return None if latest is None else latest.replace(tzinfo=UTC)
+    """When the last was heard of the table: a deletion is heard of too."""
+    times = [KNOWN_AT, SUPERSEDED_AT] if any(c.name == SUPERSEDED_AT for c in written.columns) else [KNOWN_AT]
+    latest = f"SELECT greatest({', '.join(f'max({time})' for time in times)}) FROM {parquet(written.location)}"
+    (moment,) = connection.execute(latest).fetchone() or (None,)
+    return None if moment is None else moment.replace(tzinfo=UTC)
 
 
 def _is_whole(kept: tuple[TableRef, int] | None) -> bool:

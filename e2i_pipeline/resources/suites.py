@@ -4,8 +4,8 @@ The definitions need the names of the checks, fast, so nothing here imports it. 
 in `audit_plans.py`, running it in `great_expectations.py`, what follows from the result in `domain/quality.py`.
 
 A suite may compute helper columns (`meta.derived`): an SQL expression over the audited table, the columns and tables
-that it needs, and the placeholders `{as_of}`, `{landed_at}` and `{<table>}`. The engine computes them, so what GX
-tests is always a column of the batch.
+that it needs, and the placeholders `{as_of}`, `{landed_at}`, `{holds}` and `{<table>}`. The engine computes them, so
+what GX tests is always a column of the batch.
 """
 
 import json

@@ -11,7 +11,16 @@ import pytest
 from e2i_pipeline.domain.feature_tables import view_query
 from e2i_pipeline.domain.features import ENTITIES, PATIENT_FEATURES, model_features, plan_view
 from e2i_pipeline.domain.prediction_time import at_prediction_time
-from e2i_pipeline_tests.feature_oracle import BEGIN, COVARIATES, History, Oracle, Row, midnight, random_history
+from e2i_pipeline_tests.feature_oracle import (
+    BEGIN,
+    COVARIATES,
+    History,
+    Oracle,
+    Row,
+    midnight,
+    random_history,
+    restated,
+)
 from e2i_pipeline_tests.staged import stage
 
 WINDOW_DAYS = 7
@@ -73,9 +82,10 @@ def _assert_same(found: Row, expected: Row) -> None:
             assert found[name] == pytest.approx(value, rel=1e-12), name
 
 
+@pytest.mark.parametrize("is_restated", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_every_feature_is_what_was_known_at_each_moment(seed: int, tmp_path: Path) -> None:
-    history = random_history(seed)
+def test_every_feature_is_what_was_known_at_each_moment(seed: int, is_restated: bool, tmp_path: Path) -> None:
+    history = restated(random_history(seed), seed) if is_restated else random_history(seed)
     known, oracle = Known(tmp_path, history, COVARIATES), Oracle(history, WINDOW_DAYS)
     pairs = (("p0", "h0"), ("p1", "h1"), ("p2", "h2"), ("p3", "nobody"), ("elsewhere", None))
     times = [BEGIN + timedelta(days=day, hours=hours) for day in range(40) for hours in (0, 9, 20)]
@@ -84,8 +94,10 @@ def test_every_feature_is_what_was_known_at_each_moment(seed: int, tmp_path: Pat
         _assert_same(found, oracle.features(*one))
 
 
-def test_a_change_is_one_row_and_rows_never_go_back(tmp_path: Path) -> None:
-    known = Known(tmp_path, random_history(3), COVARIATES)
+@pytest.mark.parametrize("is_restated", [False, True])
+def test_a_change_is_one_row_and_rows_never_go_back(is_restated: bool, tmp_path: Path) -> None:
+    history = restated(random_history(3), 3) if is_restated else random_history(3)
+    known = Known(tmp_path, history, COVARIATES)
     for view, entity in ENTITIES.items():
         columns = f"{entity}, event_timestamp AS event, created_timestamp AS created"
         assert known.connection.sql(f"SELECT * FROM {view} WHERE event_timestamp > created_timestamp").fetchall() == []

@@ -9,7 +9,7 @@ import pytest
 
 from e2i_pipeline.contracts.cohort import Absences, KnownAt
 from e2i_pipeline.contracts.tables import HCP_PROFILES, PATIENT_JOURNEYS, TREATMENT_EVENTS
-from e2i_pipeline.domain import landing, privacy
+from e2i_pipeline.domain import landing, privacy, versions
 from e2i_pipeline.errors import ConfigurationError
 
 KEY = b"a key for the tests of landing"
@@ -51,6 +51,10 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         ("'2024-01-02 03:04:05'", "TIMESTAMP", datetime(2024, 1, 2, 3, 4, 5)),  # noqa: DTZ001
         ("TIMESTAMPTZ '2024-01-02 03:04:05-05'", "TIMESTAMP", datetime(2024, 1, 2, 8, 4, 5)),  # noqa: DTZ001
         ("DATE '2024-01-02'", "TIMESTAMP", datetime(2024, 1, 2)),  # noqa: DTZ001
+        ("'2024-01-02 03:04:05.25Z'", "TIMESTAMP", datetime(2024, 1, 2, 3, 4, 5, 250_000)),  # noqa: DTZ001
+        ("'2024-01-02 03:04:05 Europe/Zurich'", "TIMESTAMP", datetime(2024, 1, 2, 2, 4, 5)),  # noqa: DTZ001
+        ("'2024-01-02T03:04:05'", "TIMESTAMP", datetime(2024, 1, 2, 3, 4, 5)),  # noqa: DTZ001
+        ("'2024-01-02'", "TIMESTAMP", datetime(2024, 1, 2)),  # noqa: DTZ001
         ("7::BIGINT", "TIMESTAMP", None),
         ("123.0::DOUBLE", "VARCHAR", "123"),
         ("0.5::DOUBLE", "VARCHAR", "0.5"),
@@ -88,15 +92,23 @@ def landed(
     """Lands a query: the plan, the defects as `what: rows`, the staged rows."""
     described = {name: dtype for name, dtype, *_ in connection.execute(f"DESCRIBE {query}").fetchall()}
     plan = landing.plan(TREATMENT_EVENTS, described, absent)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE landed AS {landing.landing_sql(plan, query)}")
-    rows, *counts = connection.execute(landing.defects_sql(plan, "landed")).fetchone() or ()
-    lacking, timeless = connection.execute(landing.known_at_defects_sql(plan, known_at, "landed")).fetchone() or ()
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE rows_read AS {landing.read_sql(plan, query)}")
+    rows, *counts = connection.execute(landing.defects_sql(plan, "rows_read")).fetchone() or ()
+    lacking, timeless = connection.execute(versions.known_at_defects_sql(plan, known_at, "rows_read")).fetchone() or ()
     found = [
         *landing.defects(plan, rows, counts),
-        *landing.known_at_defects(plan, known_at, rows, lacking, timeless),
+        *versions.known_at_defects(plan, known_at, rows, lacking, timeless),
     ]
-    staged = connection.execute(f"{landing.known_sql(plan, known_at, 'landed')}").to_arrow_table().to_pylist()
+    staged = known(connection, plan, known_at)
     return plan, [f"{d.defect}: {d.rows} of {d.of_rows}, {d.treatment}" for d in found], staged
+
+
+def known(connection: duckdb.DuckDBPyConnection, plan: landing.Plan, known_at: KnownAt) -> list[dict[str, Any]]:
+    """The staged rows, from the table `rows_read`."""
+    for name, statement in landing.pseudonym_maps(plan, "rows_read").items():
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {statement}")
+    final = versions.known_sql(plan, known_at, f"({landing.landed_sql(plan, 'rows_read')})")
+    return connection.execute(final).to_arrow_table().to_pylist()
 
 
 def test_direct_identifiers_are_counted_by_name_and_land_nowhere(connection: duckdb.DuckDBPyConnection) -> None:
@@ -160,10 +172,11 @@ def test_baseline_is_known_by_lag_or_with_the_first_version(
         unnest([TIMESTAMP '2024-01-05', '2024-06-01']) AS ingestion_timestamp"""
     described = {name: dtype for name, dtype, *_ in connection.execute(f"DESCRIBE {query}").fetchall()}
     plan = landing.plan(PATIENT_JOURNEYS, described, ())
-    connection.execute(f"CREATE TEMP TABLE landed AS {landing.landing_sql(plan, query)}")
-    rows = connection.execute(landing.known_sql(plan, KnownAt(baseline_lag_days=lag), "landed")).to_arrow_table()
-    assert rows["known_at"].to_pylist() == [datetime(2024, 1, 5), datetime(2024, 6, 1)]  # noqa: DTZ001
-    assert rows["baseline_known_at"].to_pylist() == [datetime(2024, 1, day)] * 2  # noqa: DTZ001
+    connection.execute(f"CREATE TEMP TABLE rows_read AS {landing.read_sql(plan, query)}")
+    rows = known(connection, plan, KnownAt(baseline_lag_days=lag))
+    rows.sort(key=lambda row: row["known_at"])
+    assert [row["known_at"] for row in rows] == [datetime(2024, 1, 5), datetime(2024, 6, 1)]  # noqa: DTZ001
+    assert [row["baseline_known_at"] for row in rows] == [datetime(2024, 1, day)] * 2  # noqa: DTZ001
 
 
 def test_direct_identifiers_are_in_no_part_of_the_plan() -> None:
@@ -171,7 +184,7 @@ def test_direct_identifiers_are_in_no_part_of_the_plan() -> None:
     plan = landing.plan(HCP_PROFILES, found, ())
     assert [column.name for column, _ in plan.landed] == ["hcp_id", "specialty"]
     assert plan.unknown == plan.withheld == ()
-    assert "npi" not in landing.landing_sql(plan, "SELECT 1")
+    assert "npi" not in landing.read_sql(plan, "SELECT 1")
 
 
 def test_missing_columns_are_named_with_what_looks_like_them() -> None:

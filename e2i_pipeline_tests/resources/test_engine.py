@@ -195,3 +195,14 @@ with EngineResource(temp_dir={str(tmp_path)!r}).connect() as connection:
         _, said = process.communicate(timeout=600)
 
     assert said.strip().splitlines()[-1].startswith("KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("is_private", [False, True])
+def test_what_a_private_connection_spills_cannot_be_read(tmp_path: Path, is_private: bool) -> None:
+    engine = EngineResource(temp_dir=str(tmp_path / "spill"), memory_limit="60MB")
+    with engine.connect(is_private=is_private) as connection:
+        connection.execute("CREATE TEMP TABLE t AS SELECT 'PATIENT-' || i AS id, i FROM range(4000000) AS numbers(i)")
+        spilled = [file.read_bytes() for file in (tmp_path / "spill").iterdir()]
+        assert connection.execute("SELECT count(DISTINCT id) FROM t WHERE i < 1000").fetchone() == (1000,)
+    assert spilled
+    assert any(b"PATIENT-" in content for content in spilled) is not is_private

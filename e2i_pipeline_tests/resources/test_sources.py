@@ -197,6 +197,45 @@ def test_no_generated_identifier_reaches_the_staging_folder(make: Make, tmp_path
         assert token not in staged
 
 
+CHANGES = """treatment_event_id,patient_id,event_date,event_type,created_at,removed
+e1,P1,2024-01-01,consultation,2024-01-02,
+e1,P1,2024-01-03,lab_test,2024-02-01,
+e2,P1,2024-01-01,consultation,2024-01-02,
+e2,P1,,,2024-03-01,true
+e3,P2,2024-01-01,lab_test,2024-01-02,2024-01-20
+e4,P2,2024-01-01,lab_test,2024-01-02,false
+"""
+
+
+def test_a_restated_or_deleted_row_holds_until_then(files: Make, tmp_path: Path) -> None:
+    (tmp_path / "drop" / "treatment_events.csv").write_text(CHANGES)
+    source = files(history={"restated": [], "tombstones": {"treatment_events": "removed"}})
+    table = source.stage("treatment_events", NOW)
+    query = f"SELECT event_type, known_at, superseded_at FROM '{table.location}' ORDER BY ALL"
+    day = lambda month, number: datetime(2024, month, number)  # noqa: DTZ001, E731 - as staged
+    assert duckdb.sql(query).fetchall() == [
+        ("consultation", day(1, 2), day(2, 1)),
+        ("consultation", day(1, 2), day(3, 1)),
+        ("lab_test", day(1, 2), day(1, 20)),
+        ("lab_test", day(1, 2), None),
+        ("lab_test", day(2, 1), None),
+    ]
+    assert table.known_until == datetime(2024, 3, 1, tzinfo=UTC)
+    assert not [defect for defect in table.defects if "removed" in defect.defect]
+
+
+def test_an_id_that_stands_twice_is_no_version_where_none_is_declared(files: Make, tmp_path: Path) -> None:
+    (tmp_path / "drop" / "treatment_events.csv").write_text(CHANGES)
+    assert not files().stage("treatment_events", NOW).has("superseded_at")
+
+
+def test_a_missing_tombstone_column_is_named(files: Make) -> None:
+    with pytest.raises(SourceError, match=r"lacks the column created \(is created_at meant\?\), which source.history"):
+        files(history={"tombstones": {"treatment_events": "created"}}).stage("treatment_events", NOW)
+    with pytest.raises(ConfigurationError, match=r"source.history.restated names events"):
+        files(history={"restated": ["events"]}).stage("treatment_events", NOW)
+
+
 def test_landed_input_is_found_again(files: Make, tmp_path: Path) -> None:
     first = files().stage("treatment_events", NOW)
     written = Path(first.location).stat().st_mtime_ns

@@ -12,6 +12,7 @@ from e2i_pipeline.contracts.references import TableRef
 from e2i_pipeline.contracts.tables import KNOWN_AT, TABLES
 from e2i_pipeline.domain.quality import DIMENSIONS, suite_parameters
 from e2i_pipeline.errors import ConfigurationError
+from e2i_pipeline.resources.audit_plans import VERSIONS
 from e2i_pipeline.resources.suites import Suite, parse_suite, read_suite, suite_digest
 from e2i_pipeline_tests.resources.audit_tables import GX_ROOT, PARAMETERS
 
@@ -61,7 +62,7 @@ def test_each_column_and_parameter_is_known(name: str) -> None:
         for other, columns in helper.references.items():
             assert set(columns) <= set(TABLES[other].names)
             assert f"{{{other}}}" in helper.sql
-    assert suite.parameters <= {*suite_parameters(PARAMETERS), *suite.optional_parameters}
+    assert suite.parameters <= {*suite_parameters(PARAMETERS), *suite.optional_parameters, VERSIONS}
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -15,6 +15,7 @@ from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.cohort import CohortDefinition
 from e2i_pipeline.contracts.references import DatasetRef, FeatureRegistryRef, TableRef, TrainingDatasetRef
+from e2i_pipeline.contracts.tables import SUPERSEDED_AT
 from e2i_pipeline.domain import cohorts, leakage, splits
 from e2i_pipeline.errors import LeakageFound, ReferenceNotFound
 from e2i_pipeline.resources.engine import EngineResource, literal, parquet, quoted, timestamp
@@ -177,7 +178,7 @@ class ModellingResource(dg.ConfigurableResource):
     def _journeys(self, brand: str, dataset: DatasetRef) -> "pd.DataFrame":
         journeys = dataset.tables["patient_journeys"]
         moment = timestamp(dataset.as_of)
-        view = cohorts.as_of_view_sql(parquet(journeys.location), moment)
+        view = cohorts.as_of_view_sql(parquet(journeys.location), moment, journeys.has(SUPERSEDED_AT))
         hcp = ", j.hcp_id" if journeys.has("hcp_id") else ""
         query = f"""
             SELECT j.patient_journey_id, j.patient_id{hcp}, j.brand, j.journey_start_date AS index_date,

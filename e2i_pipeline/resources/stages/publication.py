@@ -16,6 +16,7 @@ from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.cohort import CohortDefinition
 from e2i_pipeline.contracts.quality import Override
 from e2i_pipeline.contracts.references import DatasetRef, SplitCuts, TableRef
+from e2i_pipeline.contracts.tables import SUPERSEDED_AT
 from e2i_pipeline.domain import cohorts, splits
 from e2i_pipeline.errors import CohortTooSmall, E2IError, SourceError
 from e2i_pipeline.resources.engine import EngineResource, parquet, quoted, timestamp
@@ -166,7 +167,7 @@ class PublicationResource(dg.ConfigurableResource):
     def _no_outcome(
         self, connection: "duckdb.DuckDBPyConnection", journeys: TableRef, as_of: datetime
     ) -> CohortTooSmall:
-        view = cohorts.as_of_view_sql(parquet(journeys.location), timestamp(as_of))
+        view = cohorts.as_of_view_sql(parquet(journeys.location), timestamp(as_of), journeys.has(SUPERSEDED_AT))
         counted = connection.execute(f"SELECT count(*), count({quoted(self.target)}) FROM ({view})").fetchone()
         known, told = counted or (0, 0)
         unread = [d for d in journeys.defects if d.rows and d.defect.startswith(f"{self.target}:")]
@@ -191,7 +192,7 @@ class PublicationResource(dg.ConfigurableResource):
     def _journeys_sql(self, journeys: TableRef, as_of: datetime, definition: CohortDefinition) -> str:
         moment = timestamp(as_of)
         mature = cohorts.mature_sql(definition.outcome_window_days, moment, self.target)
-        view = cohorts.as_of_view_sql(parquet(journeys.location), moment)
+        view = cohorts.as_of_view_sql(parquet(journeys.location), moment, journeys.has(SUPERSEDED_AT))
         incoming = "data_split" if journeys.has("data_split") else "NULL"
         return (
             f"SELECT patient_journey_id, patient_id, journey_start_date, {mature} AS is_mature, "
