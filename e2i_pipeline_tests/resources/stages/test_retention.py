@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,12 +82,14 @@ class State:
         stored = {"type": type(reference).__name__, "reference": reference.model_dump(mode="json")}
         write_json(self.root / "references" / place / asset / f"{partition}.json", stored)
 
-    def age(self) -> None:
-        """Makes everything look as if nobody had used it for more than a year."""
+    def age(self, datasets: Sequence[DatasetRef]) -> None:
+        """Makes everything look as if nobody had used it for more than a year; datasets one after the other."""
         then = time.time() - OLD
         for pattern in (*KINDS.values(), "references/runs"):
             for path in self.root.glob(f"{pattern}/*"):
                 os.utime(path, (then, then))
+        for position, dataset in enumerate(datasets):
+            os.utime(dataset.manifest, (then + position * 3600, then + position * 3600))
 
     def reads(self, dataset: DatasetRef) -> bool:
         locations = [table.location for table in (*dataset.tables.values(), dataset.assignments)]
@@ -102,10 +105,7 @@ def state(tmp_path: Path) -> State:
 def three(state: State) -> list[DatasetRef]:
     """Three datasets, the last one current, all old."""
     datasets = [state.publish(journeys) for journeys in (600, 700, 800)]
-    state.age()
-    for days, dataset in zip((3, 2, 1), datasets, strict=True):
-        at = time.time() - OLD + 86_400 / days
-        os.utime(dataset.manifest, (at, at))
+    state.age(datasets)
     return datasets
 
 
@@ -166,7 +166,7 @@ def test_current_references_keep_what_they_name(state: State, three: list[Datase
     training = state.train_on(three[0])
     state.show("patient_journeys", refused)
     state.show("training_dataset", training, "Kisqali")
-    state.age()
+    state.age(three)
 
     decision = state.retention(published_datasets=1).clean(NOW).decision
 
@@ -181,7 +181,7 @@ def test_the_data_behind_a_model_that_may_serve_stays(state: State, three: list[
     training = state.train_on(three[0])
     modelling(state.folder).note_use(TRAINING, training)
     state.register(stage)
-    state.age()
+    state.age(three)
 
     decision = state.retention().clean(NOW).decision
 
@@ -195,7 +195,7 @@ def test_the_data_behind_a_model_that_may_serve_stays(state: State, three: list[
 def test_the_data_behind_a_champion_in_whatever_stage_stays(state: State, three: list[DatasetRef]) -> None:
     modelling(state.folder).note_use(TRAINING, state.train_on(three[0]))
     state.register("development", is_champion=True)
-    state.age()
+    state.age(three)
 
     assert state.retention().clean(NOW).decision.removed == ()
 
@@ -205,7 +205,7 @@ def test_the_data_behind_what_is_deployed_stays(state: State, three: list[Datase
     version = state.register("archived")
     deployed = DeploymentRef(key="k", brand="Kisqali", bento_tag="b:1", location="", endpoint="", status="active")
     state.metadata.record_deployment(deployed, "development", "run", model=version)
-    state.age()
+    state.age(three)
 
     assert state.retention().clean(NOW).decision.removed == ()
 
@@ -216,7 +216,7 @@ def test_the_data_behind_a_model_that_somebody_promoted_in_mlflow_stays(state: S
     uri = store.log_model(run, {"model.json": b"{}"}, pd.DataFrame({"risk_score": [0.5]}))
     version = store.register_model("Kisqali", "conversion", run, uri, TRAINING)
     modelling(state.folder).note_use(TRAINING, state.train_on(three[0]))
-    state.age()
+    state.age(three)
     assert store.serving_trainings(["staging"]) == {}
     store.transition_model_stage(version.name, version.version, "staging")
 
@@ -228,7 +228,7 @@ def test_the_data_behind_a_model_that_was_archived_may_go(state: State, three: l
     training = state.train_on(three[0])
     modelling(state.folder).note_use(TRAINING, training)
     state.register("archived")
-    state.age()
+    state.age(three)
 
     state.retention().clean(NOW)
 
@@ -248,7 +248,7 @@ def test_where_nobody_wrote_down_the_data_behind_a_model_all_of_it_stays(state: 
 def test_a_run_at_work_keeps_what_its_references_name(state: State, three: list[DatasetRef]) -> None:
     leases = Leases(state.root / "dagster" / "history" / "leases")
     state.show("validated_dataset", three[0], run="a run")
-    state.age()
+    state.age(three)
     leases.take("a run")
 
     assert state.retention().clean(NOW).decision.removed == ()
@@ -260,7 +260,7 @@ def test_a_run_without_a_lease_keeps_them_for_a_day(state: State, three: list[Da
     state.show("validated_dataset", three[0], run="a run")
 
     assert state.retention().clean(NOW).decision.removed == ()
-    state.age()
+    state.age(three)
     assert len(state.retention().clean(NOW).decision.removed) == 3
 
 
@@ -271,7 +271,7 @@ def test_the_feature_store_keeps_its_tables(state: State, three: list[DatasetRef
         for table in (three[1].tables["patient_journeys"], three[2].assignments)
     )
     write_json(state.root / "feast" / name, {"tables": {"patient_features": served.location}})
-    state.age()
+    state.age(three)
 
     state.retention().clean(NOW)
 
