@@ -195,6 +195,7 @@ def test_every_bar_of_the_product_is_found() -> None:
 
     assert list(bars) == names_in(BENCHMARKS)
     promised = {"definitions_import", "step_overhead", "rerun_unchanged", "gate_scan", "gate_overhead"}
+    promised |= {"synthetic_rate"}
     assert promised <= set(bars)
     for bar in bars.values():
         assert bar.limits
@@ -209,6 +210,7 @@ def test_the_limits_of_the_product_are_those_that_were_promised() -> None:
     assert limits["rerun_unchanged"] == [(beyond(5.0).figure, 5.0)]
     assert limits["gate_scan"] == [("ratio", 2.0), (peak(2048).figure, 2048), (growth("", 1.1).figure, 1.1)]
     assert limits["gate_overhead"] == [(beyond(3.0).figure, 3.0)]
+    assert limits["synthetic_rate"] == [("ratio", 3.0), (peak(2048).figure, 2048)]
     assert limits["step_overhead"] == [("ratio", 1.15), (beyond_per("asset", 0.5).figure, 0.5)]
 
 

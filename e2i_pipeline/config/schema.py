@@ -26,10 +26,23 @@ class Part(BaseModel):
 
 
 class SyntheticSettings(Part):
-    """The generator's size and seed; `journeys_per_brand` in journeys."""
+    """The generated world (`domain/synthetic_process.Design`); `journeys_per_brand` in journeys, shares 0..1."""
 
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
     journeys_per_brand: int = Field(ge=10, le=10_000_000)
+    process: Literal["simple_linear", "confounded", "heterogeneous", "time_series", "selection_bias", "null_effect"]
+    late_share: float = Field(ge=0, le=1)
+    restated_share: float = Field(ge=0, le=1)
+    restated_event_share: float = Field(ge=0, le=1)
+    missing_share: float = Field(ge=0, le=0.5)
+    seasonality: float = Field(ge=0, le=1)
+    reveal_confounder: bool
+
+    @model_validator(mode="after")
+    def _revealed(self) -> "SyntheticSettings":
+        if self.reveal_confounder and self.process != "selection_bias":
+            raise ValueError(f"reveal_confounder: the process {self.process} has no hidden confounder to reveal")
+        return self
 
 
 class FilesSettings(Part):
@@ -62,6 +75,21 @@ class SourceSettings(Part):
         if self.kind != "synthetic" and not self.location:
             raise ValueError(
                 f"source.kind is {self.kind}, so source.location (or E2I_DATA) must say where the files lie"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _restated(self) -> "SourceSettings":
+        is_generated = self.kind == "synthetic"
+        if is_generated and self.synthetic.restated_event_share and not self.history.covers("treatment_events"):
+            raise ValueError(
+                "source.synthetic.restated_event_share restates clinical events, so source.history.restated must name "
+                "treatment_events"
+            )
+        if is_generated and self.synthetic.restated_share and self.known_at.baseline_lag_days is not None:
+            raise ValueError(
+                "source.synthetic.restated_share gives each journey a first version of its own, so "
+                "source.known_at.baseline_lag_days must be null"
             )
         return self
 

@@ -24,8 +24,8 @@ ENTITIES = {PATIENT_FEATURES: "patient_id", HCP_FEATURES: "hcp_id", ENGAGEMENT_F
 AUXILIARY = ("first_call_date", "last_call_date")
 """Columns that travel with the training dataset for its suite, but are no features of a model."""
 
-OUTCOMES = frozenset({"treatment_initiated", "days_to_treatment"})
-"""Journey columns that hold the outcome; a covariate on one would predict the outcome from itself."""
+OUTCOMES = frozenset({"treatment_initiated", "days_to_treatment", "negative_control_outcome"})
+"""Journey columns that hold an outcome: a covariate on one would predict what comes from what has come."""
 
 EVENT_COUNTS = {
     "treatment_count": "prescription",
@@ -277,7 +277,7 @@ def _covariate(entry: Mapping[str, Any]) -> CovariateColumn:
 def _check_types(covariate: CovariateColumn, tables: Mapping[str, TableRef]) -> None:
     where = f"features.covariates: {covariate.name}"
     if covariate.table == "patient_journeys" and covariate.column in OUTCOMES:
-        raise ConfigurationError(f"{where} reads {covariate.column}, which holds the outcome. Leave it out.")
+        raise ConfigurationError(f"{where} reads {covariate.column}, which holds an outcome. Leave it out.")
     if covariate.table == "patient_journeys" and covariate.aggregation != "latest":
         raise ConfigurationError(
             f"{where} aggregates patient_journeys by {covariate.aggregation}, which would count every version of a "

@@ -1,30 +1,38 @@
 """A world of patients with a known causal effect: the four canonical tables, and the truth beside them.
 
-Everything follows from the seed: no clock, no I/O, no loop over rows. Who the people are and what drives them stands
-in `synthetic_population`, how they are written as tables in `synthetic_tables` and `synthetic_events`.
+Everything follows from the design: no clock, no I/O, no loop over rows. What drives what stands in `synthetic_process`,
+who the people are in `synthetic_population`, how they are written as tables in `synthetic_tables` and
+`synthetic_events`, what becomes known when in `synthetic_versions`, what a method should find in `synthetic_truth`.
 """
 
 # pyarrow ships no types, so what comes out of it is unknown to the type checker.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from e2i_pipeline.contracts.tables import TABLES
+from e2i_pipeline.domain import synthetic_columns as columns
 from e2i_pipeline.domain import synthetic_events as events
 from e2i_pipeline.domain import synthetic_population as population
 from e2i_pipeline.domain import synthetic_tables as tables
+from e2i_pipeline.domain import synthetic_versions as versions
 from e2i_pipeline.domain import synthetic_vocabulary as vocabulary
-from e2i_pipeline.domain.synthetic_population import Patients, Process
+from e2i_pipeline.domain.synthetic_population import Panel
+from e2i_pipeline.domain.synthetic_process import PROCESSES, Design
+from e2i_pipeline.domain.synthetic_truth import DEFINITIONS, brand_truth
+from e2i_pipeline.domain.synthetic_versions import Streams
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same seed would give other tables."""
+
+BLOCK = 50_000
+"""Journeys that are made at a time, each block from streams of its own: memory does not grow with the world."""
 
 
 class World(NamedTuple):
@@ -39,41 +47,15 @@ class World(NamedTuple):
     truth: dict[str, Any]
 
 
-def _by_severity(severity: "np.ndarray") -> "np.ndarray":
-    """Log-odds per engagement point: 0.50 above severity 7, 0.30 from 4 to 7, 0.15 below 4. Shape (n,) to (n,)."""
-    import numpy as np
-
-    return np.select([severity > 7, severity >= 4], [0.50, 0.30], 0.15)
-
-
-def _everywhere(effect: float) -> "Callable[[np.ndarray], np.ndarray]":
-    """One effect for everybody, in log-odds per engagement point."""
-
-    def effect_of(severity: "np.ndarray") -> "np.ndarray":
-        import numpy as np
-
-        return np.full(len(severity), effect)
-
-    return effect_of
-
-
-PROCESSES = {
-    "confounded": Process(effect=_everywhere(0.25), is_confounded=True),
-    "simple_linear": Process(effect=_everywhere(0.40), is_confounded=False),
-    "heterogeneous": Process(effect=_by_severity, is_confounded=True),
-    "null_effect": Process(effect=_everywhere(0.0), is_confounded=True),
-}
-"""The generating processes by name."""
-
-
 def generate(
     brands: Sequence[str],
     seed: int,
     journeys_per_brand: int,
     outcome_window_days: int = 180,
     process: str = "confounded",
+    **switches: Any,
 ) -> World:
-    """Generates the world. A brand's rows depend on its name, the seed and the sizes, not on the other brands.
+    """Generates the world as a whole, in memory. A brand's rows do not depend on the other brands.
 
     Args:
         brands: Brand names.
@@ -81,6 +63,7 @@ def generate(
         journeys_per_brand: Journeys, and patients, of each brand, >= 1.
         outcome_window_days: Days from the index date (included) in which treatment counts, >= 1.
         process: A name in `PROCESSES`.
+        switches: The other attributes of `Design`.
 
     Returns:
         The four canonical tables over all brands, and the truth.
@@ -90,62 +73,94 @@ def generate(
     """
     import pyarrow as pa
 
-    if process not in PROCESSES:
-        raise ValueError(f"There is no generating process {process!r}; there are {', '.join(PROCESSES)}.")
-    parts: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
-    truth: dict[str, Any] = {"process": process, "seed": seed, "generator_version": GENERATOR_VERSION, "brands": {}}
+    design = Design(seed, journeys_per_brand, outcome_window_days, process, **switches)
+    parts = list(generate_blocks(brands, design))
+    whole = {name: pa.concat_tables([columns.plain(part[name]) for part in parts]) for name in TABLES}
+    return World(whole, truth(brands, design))
+
+
+def generate_blocks(brands: Sequence[str], design: Design) -> "Iterator[dict[str, pa.Table]]":
+    """Generates the world block by block, texts dictionary-encoded.
+
+    Args:
+        brands: Brand names.
+        design: What decides the world.
+
+    Yields:
+        The four canonical tables of at most `BLOCK` journeys of one brand; all blocks have the same columns.
+
+    Raises:
+        ValueError: There is no such process.
+    """
+    _check(design)
     for brand in brands:
-        world = _generate_brand(brand, seed, journeys_per_brand, outcome_window_days, PROCESSES[process])
-        for name, part in world.tables.items():
-            parts[name].append(part)
-        truth["brands"][brand] = world.truth
-    return World({name: pa.concat_tables(found) for name, found in parts.items()}, truth)
+        profile = vocabulary.BRAND_PROFILES.get(brand, vocabulary.GENERIC_PROFILE)
+        start = brand_truth(brand, design.process, design.seasonality)["intercept"]
+        panel = population.draw_panel(
+            Streams.of(design.seed, brand, 0).panel, profile, max(8, design.journeys_per_brand // 50)
+        )
+        count, number = -(-design.journeys_per_brand // BLOCK), {"treatment_events": 0, "engagement_events": 0}
+        for block in range(count):
+            rows = range(block * BLOCK, min((block + 1) * BLOCK, design.journeys_per_brand))
+            physicians = range(block * panel.size // count, (block + 1) * panel.size // count)
+            made = _Block(brand, profile, panel, design, start).make(block, rows, physicians, number)
+            yield {name: made[name] for name in TABLES}
 
 
-def _generate_brand(brand: str, seed: int, size: int, window: int, process: Process) -> World:
-    import numpy as np
+class _Block(NamedTuple):
+    """What all blocks of a brand share."""
 
-    # One stream per table, so that a change to one leaves the others as they were.
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence([seed, zlib.crc32(brand.encode())]).spawn(6)]
-    profile = vocabulary.BRAND_PROFILES.get(brand, vocabulary.GENERIC_PROFILE)
-    panel = population.draw_panel(streams[0], profile, size)
-    patients = population.draw_patients(streams[1], profile, panel, size, process, window)
-    drawn = events.draw_events(streams[2], profile, patients, window)
-    return World(
-        {
-            "patient_journeys": tables.journeys_table(streams[3], brand, patients, window),
-            "treatment_events": events.events_table(streams[2], brand, profile, patients, drawn),
-            "hcp_profiles": tables.profiles_table(streams[4], brand, profile, panel),
-            "engagement_events": events.touches_table(streams[5], brand, panel, patients),
-        },
-        _truth(patients),
-    )
+    brand: str
+    profile: vocabulary.BrandProfile
+    panel: Panel
+    design: Design
+    intercept: float
+
+    def make(self, block: int, rows: range, physicians: range, number: dict[str, int]) -> "dict[str, pa.Table]":
+        """The tables of some journeys and physicians; counts the events on in `number`."""
+        brand, profile, design = self.brand, self.profile, self.design
+        streams = Streams.of(design.seed, brand, block)
+        patients = population.draw_patients(streams.patients, profile, self.panel, rows, design, self.intercept)
+        journeys = tables.journeys_table(streams, brand, profile, patients, design)
+        drawn = events.draw_events(streams.events, streams.history, profile, patients, design)
+        happened = events.events_table(streams.events, brand, profile, patients, drawn, number["treatment_events"])
+        touches = events.touches_table(
+            streams, brand, self.panel, physicians, patients, design, number["engagement_events"]
+        )
+        number["treatment_events"] += happened.num_rows
+        number["engagement_events"] += touches.num_rows
+        if design.restated_event_share:
+            happened = versions.restated_events(streams.history, happened, design.restated_event_share)
+        part = self.panel.part(physicians.start, physicians.stop)
+        return {
+            "patient_journeys": journeys,
+            "treatment_events": happened,
+            "hcp_profiles": tables.profiles_table(streams.profiles, brand, profile, part, physicians.start),
+            "engagement_events": touches,
+        }
 
 
-def _truth(patients: Patients) -> dict[str, Any]:
-    """What a method should find: coefficients (log-odds), average derivative (probability), best achievable AUC."""
-    import numpy as np
+def truth(brands: Sequence[str], design: Design) -> dict[str, Any]:
+    """What a method should find in the world, as JSON values, with what each figure is in words.
 
-    spread = patients.probability * (1 - patients.probability)
+    Args:
+        brands: Brand names.
+        design: What decides the world.
+
+    Raises:
+        ValueError: There is no such process.
+    """
+    _check(design)
     return {
-        "journeys": patients.size,
-        "treatment_rate": float(patients.is_initiated.mean()),
-        "effect_log_odds": float(patients.effect.mean()),
-        "effect_levels": np.unique(patients.effect).tolist(),
-        "average_derivative": float((patients.effect * spread).mean()),
-        "best_auc": _auc(patients.probability, patients.is_initiated),
-        "intercept": patients.intercept,
-        "coefficients": population.COEFFICIENTS,
+        "process": design.process,
+        "effect": f"Log-odds of starting treatment per engagement point: {PROCESSES[design.process].definition}",
+        "generator_version": GENERATOR_VERSION,
+        "design": asdict(design),
+        "definitions": DEFINITIONS,
+        "brands": {brand: dict(brand_truth(brand, design.process, design.seasonality)) for brand in brands},
     }
 
 
-def _auc(score: "np.ndarray", outcome: "np.ndarray") -> float | None:
-    """Area under the ROC curve by ranks (Mann-Whitney); scores without ties. None where one class is empty."""
-    import numpy as np
-
-    positives = int(outcome.sum())
-    negatives = len(outcome) - positives
-    if positives == 0 or negatives == 0:
-        return None
-    rank_sum = float((np.argsort(np.argsort(score)) + 1)[outcome].sum())
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+def _check(design: Design) -> None:
+    if design.process not in PROCESSES:
+        raise ValueError(f"There is no generating process {design.process!r}; there are {', '.join(PROCESSES)}.")

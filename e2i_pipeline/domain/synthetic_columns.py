@@ -35,27 +35,61 @@ def day_number(day: date) -> int:
 
 
 def words(choices: Sequence[str], index: "np.ndarray", missing: "np.ndarray | None" = None) -> "pa.Array":
-    """The words that `index` (n,) picks from `choices`; null where `missing` (n,) holds."""
+    """The words that `index` (n,) picks from `choices`, dictionary-encoded; null where `missing` (n,) holds."""
+    import numpy as np
     import pyarrow as pa
 
-    return pa.array(list(choices), pa.string()).take(pa.array(index, mask=missing))
+    kind = np.int8 if len(choices) < 128 else np.int32
+    return picked(pa.array(list(choices), pa.string()), index.astype(kind), missing)
+
+
+def picked(choices: "pa.Array", index: "np.ndarray", missing: "np.ndarray | None" = None) -> "pa.Array":
+    """The elements that `index` (n,) picks from `choices`, dictionary-encoded; null where `missing` (n,) holds.
+
+    Each value is written down once, however often it is picked: that is most of what a large table would cost. The
+    choices are distinct: Parquet spells the values out where they are not.
+    """
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(index, mask=missing), choices)
 
 
 def numbered(prefix: str, numbers: "np.ndarray", width: int = 7, missing: "np.ndarray | None" = None) -> "pa.Array":
-    """Ids such as `Kisqali-P0000012`; null where `missing` holds."""
+    """Ids such as `Kisqali-P0000012`; null where `missing` holds.
+
+    Args:
+        prefix: ASCII.
+        numbers: Shape (n,), 0 or more.
+        width: Digits, at most 9; as many as the largest number has.
+        missing: Shape (n,); True makes a null.
+
+    Raises:
+        ValueError: A number has more digits.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if len(numbers) and int(numbers.max()) >= 10**width:
+        raise ValueError(f"{prefix}: a number has more than {width} digits")
+    start, length = len(prefix), len(prefix) + width
+    text = np.empty((len(numbers), length), np.uint8)
+    text[:, :start] = np.frombuffer(prefix.encode("ascii"), np.uint8)
+    rest = numbers.astype(np.uint32)
+    for place in range(length - 1, start - 1, -1):
+        above = rest // 10
+        text[:, place] = rest - above * 10 + ord("0")
+        rest = above
+    offsets = np.arange(0, (len(numbers) + 1) * length, length, dtype=np.int32)
+    given = None if missing is None else pa.array(~missing).buffers()[1]
+    return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets), pa.py_buffer(text), given)
+
+
+def measured(before: str, numbers: "np.ndarray", after: str) -> "pa.Array":
+    """Texts with a number in each, e.g. `{"ige": 71.5}`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    options = pc.PadOptions(width, "0")
-    digits = pc.call_function("utf8_lpad", [pa.array(numbers, mask=missing).cast(pa.string())], options)
-    return joined(prefix, digits)
-
-
-def joined(*parts: "str | pa.Array") -> "pa.Array":
-    """Texts put together row by row; null where one of them is."""
-    import pyarrow.compute as pc
-
-    return pc.call_function("binary_join_element_wise", [*parts, ""])
+    return pc.call_function("binary_join_element_wise", [before, pa.array(numbers).cast(pa.string()), after, ""])
 
 
 def typed(values: "np.ndarray", dtype: str, missing: "np.ndarray | None" = None) -> "pa.Array":
@@ -81,7 +115,7 @@ def lists(flat: "pa.Array", lengths: "np.ndarray", missing: "np.ndarray | None" 
     """Lists cut from `flat` one after another.
 
     Args:
-        flat: All elements; as many as `lengths` sums to.
+        flat: All elements, dictionary-encoded; as many as `lengths` sums to.
         lengths: Elements per row, shape (n,); 0 where `missing` holds.
         missing: Shape (n,); True makes a null in place of an empty list.
     """
@@ -94,11 +128,11 @@ def lists(flat: "pa.Array", lengths: "np.ndarray", missing: "np.ndarray | None" 
 
 
 def table(schema: TableSchema, columns: dict[str, Any]) -> "pa.Table":
-    """A canonical table, its columns in canonical order.
+    """A table of this schema, its columns in its order; texts may be dictionary-encoded (see `plain`).
 
     Args:
-        schema: The canonical table.
-        columns: Arrow arrays, or NumPy arrays of numbers, by canonical name; every column of the schema.
+        schema: The canonical table, possibly with further columns.
+        columns: Arrow arrays, or NumPy arrays of numbers, by name; every column of the schema.
     """
     import pyarrow as pa
 
@@ -108,21 +142,67 @@ def table(schema: TableSchema, columns: dict[str, Any]) -> "pa.Table":
     return pa.table(arrays, names=list(schema.names))
 
 
-def nothing(rows: int, dtype: str = "VARCHAR") -> "pa.Array":
-    """A column of nulls."""
+def plain(found: "pa.Table") -> "pa.Table":
+    """The table with its texts spelt out in each row."""
     import pyarrow as pa
 
-    kind = pa.list_(pa.string()) if dtype.endswith("[]") else getattr(pa, _ARROW_TYPES[dtype])()
-    return pa.nulls(rows, kind)
+    kinds = {pa.types.is_dictionary: pa.string(), pa.types.is_list: pa.list_(pa.string())}
+    fields = [f.with_type(next((kind for is_it, kind in kinds.items() if is_it(f.type)), f.type)) for f in found.schema]
+    return found.cast(pa.schema(fields))
+
+
+def at(values: Any, index: "np.ndarray | None") -> Any:
+    """The elements at `index` of an Arrow or NumPy array; all as they are where it is None."""
+    if index is None:
+        return values
+    return values[index] if hasattr(values, "dtype") else values.take(index)
+
+
+def score(rng: "np.random.Generator", a: float, b: float, rows: int) -> "np.ndarray":
+    """Scores (n,), 0..1, three decimals, from a beta distribution."""
+    import numpy as np
+
+    return np.round(rng.beta(a, b, rows), 3)
 
 
 def some(rng: "np.random.Generator", rows: int, share: float) -> "np.ndarray":
     """A mask (n,) that holds for a random `share` (0..1) of the rows."""
-    return rng.random(rows) < share
+    import numpy as np
+
+    return rng.random(rows, np.float32) < share
 
 
 def cut(rng: "np.random.Generator", rows: int, shares: Sequence[float]) -> "np.ndarray":
-    """Category numbers (n,) drawn with the given `shares`, which sum to 1."""
+    """Category numbers (n,), int8, drawn with the given `shares`, which sum to 1."""
     import numpy as np
 
-    return np.minimum(np.searchsorted(np.cumsum(shares), rng.random(rows), side="right"), len(shares) - 1)
+    drawn = rng.random(rows, np.float32)
+    category = np.zeros(rows, np.int8)
+    for bound in np.cumsum(shares)[:-1].astype(np.float32):  # a handful: faster than a search in each row
+        category += drawn >= bound
+    return category
+
+
+def days(rng: "np.random.Generator", first: int, last: int, rows: int, seasonality: float = 0.0) -> "np.ndarray":
+    """Days (n,) since 1970 from `first` to `last`, both included.
+
+    Args:
+        rng: Stream of random numbers.
+        first: Days since 1970.
+        last: Days since 1970.
+        rows: How many.
+        seasonality: 0: every day alike. Above, a day's share is proportional to 1 + seasonality * `season`.
+    """
+    import numpy as np
+
+    if not seasonality:
+        return rng.integers(first, last + 1, rows)
+    shares = np.cumsum(1 + seasonality * season(np.arange(first, last + 1)))
+    return first + np.searchsorted(shares / shares[-1], rng.random(rows), side="right").clip(0, last - first)
+
+
+def season(day: "np.ndarray") -> "np.ndarray":
+    """Where in the year a day (days since 1970) lies: 1 in the middle of January, -1 in that of July."""
+    import numpy as np
+
+    return np.cos(2 * np.pi * (day - 14) / 365.25)

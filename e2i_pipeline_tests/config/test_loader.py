@@ -1,10 +1,13 @@
 """The settings: what overrides what, and what a wrong key says."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from e2i_pipeline.config.loader import PROJECT, load_settings
+from e2i_pipeline.config.schema import SyntheticSettings
+from e2i_pipeline.domain.synthetic_process import PROCESSES
 from e2i_pipeline.errors import ConfigurationError
 
 
@@ -130,3 +133,36 @@ def test_an_override_finds_a_key_whatever_its_case() -> None:
     chosen = load_settings({"E2I__OPTUNA__SEARCH_SPACE__LOGISTIC_REGRESSION__C": "[0.1, 1.0]"})
 
     assert chosen.optuna.search_space["logistic_regression"] == {"C": [0.1, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"PROCESS": "magic"}, "source.synthetic.process: Input should be 'simple_linear', 'confounded'"),
+        ({"REVEAL_CONFOUNDER": "true"}, "the process confounded has no hidden confounder to reveal"),
+        ({"LATE_SHARE": "1.5"}, "source.synthetic.late_share: Input should be less than or equal to 1"),
+        ({"RESTATED_SHARE": "0.1"}, "source.known_at.baseline_lag_days must be null"),
+        ({"RESTATED_EVENT_SHARE": "0.1"}, "source.history.restated must name treatment_events"),
+    ],
+)
+def test_a_switch_of_the_generated_source_says_what_it_needs(given: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({f"E2I__SOURCE__SYNTHETIC__{name}": value for name, value in given.items()})
+    assert said in str(caught.value)
+
+
+def test_switches_of_the_generated_source_go_with_what_they_need() -> None:
+    source = load_settings(
+        {
+            "E2I__SOURCE__SYNTHETIC__RESTATED_SHARE": "0.1",
+            "E2I__SOURCE__SYNTHETIC__RESTATED_EVENT_SHARE": "0.1",
+            "E2I__SOURCE__KNOWN_AT__BASELINE_LAG_DAYS": "null",
+            "E2I__SOURCE__HISTORY__RESTATED": "[treatment_events]",
+        }
+    ).source
+    assert source.synthetic.restated_share == source.synthetic.restated_event_share == 0.1
+    assert source.history.covers("treatment_events")
+
+
+def test_the_configuration_names_the_processes_that_there_are() -> None:
+    assert get_args(SyntheticSettings.model_fields["process"].annotation) == tuple(PROCESSES)

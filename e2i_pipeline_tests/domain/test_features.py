@@ -122,8 +122,8 @@ def test_a_covariate_without_its_column_is_left_out() -> None:
         ({"dtype": "boolean"}, "declared boolean"),
         ({"aggregation": "mean"}, "declared numeric"),
         ({"column": "icd_codes"}, r"staged as VARCHAR\[\]"),
-        ({"table": "patient_journeys", "column": "treatment_initiated", "dtype": "boolean"}, "holds the outcome"),
-        ({"table": "patient_journeys", "column": "days_to_treatment", "dtype": "numeric"}, "holds the outcome"),
+        ({"table": "patient_journeys", "column": "treatment_initiated", "dtype": "boolean"}, "holds an outcome"),
+        ({"table": "patient_journeys", "column": "days_to_treatment", "dtype": "numeric"}, "holds an outcome"),
         (
             {"table": "patient_journeys", "column": "risk_score", "dtype": "numeric", "aggregation": "sum"},
             "count every version",

@@ -130,7 +130,7 @@ def test_another_key_gives_other_pseudonyms(make: Make, monkeypatch: pytest.Monk
     second = make().stage("hcp_profiles", NOW)
     assert first.key != second.key
     assert rows(second)[0]["hcp_id"] in {
-        pseudonym(b"another key of good length", "hcp", f"Kisqali-H{number:05}") for number in range(20)
+        pseudonym(b"another key of good length", "hcp", f"Kisqali-H{number:06}") for number in range(20)
     }
 
 
