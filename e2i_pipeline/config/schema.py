@@ -58,10 +58,16 @@ class OmopSettings(Part):
     null_markers: list[str]
 
 
+class SyntheaSettings(Part):
+    """How the files of a Synthea export are read."""
+
+    null_markers: list[str]
+
+
 class SourceSettings(Part):
     """Where patient journeys come from, when they became known, and what the source cannot have."""
 
-    kind: Literal["synthetic", "files", "omop"]
+    kind: Literal["synthetic", "files", "omop", "synthea"]
     location: str | None
     known_at: KnownAt
     absent: Absences
@@ -69,6 +75,7 @@ class SourceSettings(Part):
     synthetic: SyntheticSettings
     files: FilesSettings
     omop: OmopSettings
+    synthea: SyntheaSettings
 
     @model_validator(mode="after")
     def _located(self) -> "SourceSettings":

@@ -1,20 +1,31 @@
 """The declared cohort: who enters, when their clock starts, what counts as the outcome."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from e2i_pipeline.contracts.base import Contract
 
 
 class ConceptSet(Contract):
-    """Concepts of one clinical table.
+    """Concepts of one clinical table, as its standard writes them.
 
     Attributes:
-        table: OMOP table, e.g. `condition_occurrence`.
-        concepts: Standard concept ids.
+        table: The source's own table, e.g. OMOP's `condition_occurrence` or Synthea's `encounters`.
+        concepts: OMOP: standard concept ids. Synthea: codes (SNOMED CT, RxNorm, CVX, LOINC), as numbers or texts; a
+            code that begins with 0 must be a text. Empty where only `classes` counts.
+        classes: Synthea: values of ENCOUNTERCLASS, e.g. `inpatient`. Where concepts are given too, both must hold.
+        include_descendants: OMOP: whether what lies below the concepts in `concept_ancestor` counts too.
     """
 
     table: str
-    concepts: tuple[int, ...] = Field(min_length=1)
+    concepts: tuple[int | str, ...] = ()
+    classes: tuple[str, ...] = ()
+    include_descendants: bool = False
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "ConceptSet":
+        if not self.concepts and not self.classes:
+            raise ValueError("a concept set names at least one concept (or, for Synthea's encounters, one class)")
+        return self
 
 
 class CohortDefinition(Contract):
@@ -24,6 +35,10 @@ class CohortDefinition(Contract):
         unit: `patient` keeps each patient's first journey, `journey` keeps all.
         index_event: What starts the clock; None where the source delivers journeys as they are.
         treatment: What counts as starting treatment; None likewise.
+        washout_days: Days before the index day in which no treatment may have been going on; 0 for no such rule.
+        prior_observation_days: Days before the index day that one observation period must cover together with that
+            day; 0 for no such rule.
+        index_in_observation: Whether the index day must lie in an observation period.
         outcome_window_days: Days from the index date (included) in which treatment counts; the prediction horizon.
         minimum_journeys: Journeys below which training is refused.
         minimum_train_positives: Positives in train below which it is refused.
@@ -33,6 +48,9 @@ class CohortDefinition(Contract):
     unit: str = Field(default="patient", pattern="^(patient|journey)$")
     index_event: ConceptSet | None = None
     treatment: ConceptSet | None = None
+    washout_days: int = Field(default=0, ge=0)
+    prior_observation_days: int = Field(default=0, ge=0)
+    index_in_observation: bool = False
     outcome_window_days: int = Field(default=180, ge=1)
     minimum_journeys: int = Field(default=300, ge=1)
     minimum_train_positives: int = Field(default=30, ge=1)

@@ -46,7 +46,7 @@ class StageResults(Contract):
     """What the stages left behind for one brand. What is not there yet is left out of a page, and said to be missing.
 
     Attributes:
-        source: Kind of the source, e.g. `synthetic`, `omop`.
+        source: Kind of the source, e.g. `synthetic`, `omop`, `synthea`.
         dataset: The published dataset, with the defects met on the way in.
         registry: The feature registry, with the features left out.
         training: The modelling rows.

@@ -41,10 +41,10 @@ class SourceResource(dg.ConfigurableResource):
     """The one source of a state folder.
 
     Attributes:
-        kind: `synthetic`, `files` or `omop`.
+        kind: `synthetic`, `files`, `omop` or `synthea`.
         location: Where the input lies; empty for `synthetic`.
         state_dir: The state folder.
-        brands: Configured brands; an OMOP drop holds one.
+        brands: Configured brands; an OMOP or Synthea drop holds one.
         cohort: How patients become journeys (`CohortDefinition`).
         known_at: When a row became known (`KnownAt`).
         absent: What the source cannot have (`Absences`).

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import duckdb
 import pytest
+from pydantic import ValidationError
 
-from e2i_pipeline.contracts.cohort import CohortDefinition
+from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
 from e2i_pipeline.domain import cohorts
 from e2i_pipeline.errors import CohortTooSmall
 
@@ -17,24 +18,29 @@ AS_OF = "TIMESTAMP '2020-12-31 00:00:00'"
 @pytest.fixture
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as opened:
-        opened.execute("CREATE TABLE events (patient_id VARCHAR, event_id VARCHAR, event_date DATE, concept_id BIGINT)")
+        opened.execute(
+            "CREATE TABLE events (patient_id VARCHAR, event_id VARCHAR, event_date DATE, concept_id BIGINT, "
+            "last_date DATE)"
+        )
         yield opened
 
 
 def put(connection: duckdb.DuckDBPyConnection, *rows: tuple[str, str, str, int]) -> None:
-    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", list(rows))
+    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", [(*row, row[2]) for row in rows])
 
 
 def index_ids(connection: duckdb.DuckDBPyConnection, unit: str) -> list[str]:
-    statement = cohorts.index_events_sql("events", [7, 8], unit)
+    candidates = cohorts.candidates_sql("events", cohorts.concepts_sql([7, 8]), ())
+    statement = cohorts.index_events_sql(f"({candidates})", unit)
     return sorted(row[0] for row in connection.execute(f"SELECT event_id FROM ({statement})").fetchall())
 
 
 def outcome(connection: duckdb.DuckDBPyConnection, index_date: str, *treatment_dates: str) -> tuple[object, object]:
     """The outcome of one patient with concept 7 as index event and concept 1 as treatment."""
     put(connection, ("p", "i", index_date, 7), *(("p", f"t{d}", d, 1) for d in treatment_dates))
-    index = f"({cohorts.index_events_sql('events', [7], 'patient')})"
-    statement = cohorts.outcomes_sql(index, "events", [1], WINDOW, LAST_KNOWN)
+    candidates = cohorts.candidates_sql("events", cohorts.concepts_sql([7]), ())
+    index = f"({cohorts.index_events_sql(f'({candidates})', 'patient')})"
+    statement = cohorts.outcomes_sql(index, "events", cohorts.concepts_sql([1]), WINDOW, LAST_KNOWN)
     found = connection.execute(f"SELECT treatment_initiated, days_to_treatment FROM ({statement})").fetchall()
     assert len(found) == 1
     return found[0]
@@ -72,6 +78,69 @@ def test_outcome_counts_from_day_zero_to_the_last_day(
     connection: duckdb.DuckDBPyConnection, treated: tuple[str, ...], expected: tuple[object, object]
 ) -> None:
     assert outcome(connection, "2020-01-10", *treated) == expected
+
+
+def test_an_event_is_no_outcome_of_itself_where_one_table_holds_both(connection: duckdb.DuckDBPyConnection) -> None:
+    put(connection, ("a", "1", "2020-01-01", 7), ("b", "2", "2020-01-01", 7), ("b", "3", "2020-01-01", 7))
+    condition = cohorts.concepts_sql([7])
+    candidates = f"({cohorts.candidates_sql('events', condition, ())})"
+    index = f"({cohorts.index_events_sql(candidates, 'patient')})"
+    statement = cohorts.outcomes_sql(index, "events", condition, WINDOW, LAST_KNOWN, is_same_table=True)
+    found = connection.execute(f"SELECT patient_id, treatment_initiated FROM ({statement}) ORDER BY ALL").fetchall()
+    assert found == [("a", 0), ("b", 1)]
+
+
+def test_concepts_of_texts_are_texts_whatever_stands_in_them(connection: duckdb.DuckDBPyConnection) -> None:
+    condition = cohorts.concepts_sql(["8302-2", "08", "it's) OR (1=1"], "code")
+    rows = "(VALUES ('8302-2'), ('08'), ('8'), ('it''s) OR (1=1')) AS t (code)"
+    found = connection.execute(f"SELECT code FROM {rows} WHERE {condition} ORDER BY ALL").fetchall()
+    assert found == [("08",), ("8302-2",), ("it's) OR (1=1",)]
+
+
+def test_rules_exclude_one_after_the_other_and_are_counted_so(connection: duckdb.DuckDBPyConnection) -> None:
+    put(
+        connection,
+        ("a", "1", "2020-01-10", 7),  # treated before: washed out
+        ("a", "2", "2020-01-01", 1),
+        ("b", "3", "2020-01-10", 7),  # never observed
+        ("b", "4", "2020-01-09", 1),
+        ("c", "5", "2020-01-10", 7),
+        ("c", "6", "2020-06-10", 7),
+    )
+    connection.execute(
+        "CREATE TABLE periods AS SELECT unnest(['a', 'c']) AS patient_id, DATE '2019-01-01' AS first_day, "
+        "DATE '2020-03-01' AS last_day"
+    )
+    definition = CohortDefinition(washout_days=30, prior_observation_days=365, index_in_observation=True)
+    rules = (
+        *cohorts.observation_rules(definition, "periods"),
+        *cohorts.washout_rules(definition, "events", cohorts.concepts_sql([1])),
+    )
+    candidates = f"({cohorts.candidates_sql('events', cohorts.concepts_sql([7]), rules)})"
+    found = connection.execute(cohorts.index_events_sql(candidates, "patient")).fetchall()
+    assert [row[1] for row in found] == ["5"]
+    steps = connection.execute(cohorts.attrition_sql(candidates, rules)).fetchall()
+    assert steps == [(4, 2, 3, 1), (2, 0, 2, 0), (2, 1, 2, 1)]
+
+
+def test_span_of_a_journey_ends_where_the_next_begins(connection: duckdb.DuckDBPyConnection) -> None:
+    put(connection, ("a", "1", "2020-01-01", 7), ("a", "2", "2020-03-01", 7), ("b", "3", "2020-02-01", 7))
+    found = connection.execute(f"SELECT event_id, next_date FROM ({cohorts.spans_sql('events')}) ORDER BY 1").fetchall()
+    assert [(event, day.isoformat()) for event, day in found] == [
+        ("1", "2020-03-01"),
+        ("2", "9999-12-31"),
+        ("3", "9999-12-31"),
+    ]
+
+
+def test_cohort_without_rules_has_none() -> None:
+    assert cohorts.observation_rules(CohortDefinition(), "periods") == ()
+    assert cohorts.washout_rules(CohortDefinition(), "events", "TRUE") == ()
+
+
+def test_concept_set_names_something() -> None:
+    with pytest.raises(ValidationError, match="at least one concept"):
+        ConceptSet(table="conditions")
 
 
 def test_outcome_is_null_while_the_window_is_open_for_the_treated_too(connection: duckdb.DuckDBPyConnection) -> None:

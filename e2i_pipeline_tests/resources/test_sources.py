@@ -315,12 +315,13 @@ def test_another_place_is_refused(files: Make, tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused(make: Make) -> None:
-    with pytest.raises(ConfigurationError, match="kind is oracle; there are synthetic, files, omop"):
+    with pytest.raises(ConfigurationError, match="kind is oracle; there are synthetic, files, omop, synthea"):
         make(kind="oracle").stage("patient_journeys", NOW)
 
 
-def test_an_omop_drop_is_one_brand(make: Make, tmp_path: Path) -> None:
-    source = make(kind="omop", location=str(tmp_path), brands=["A", "B"], options={"null_markers": [""]})
+@pytest.mark.parametrize("kind", ["omop", "synthea"])
+def test_a_drop_with_a_declared_cohort_is_one_brand(make: Make, tmp_path: Path, kind: str) -> None:
+    source = make(kind=kind, location=str(tmp_path), brands=["A", "B"], options={"null_markers": [""]})
     with pytest.raises(ConfigurationError, match="brands names 2"):
         source.stage("patient_journeys", NOW)
 

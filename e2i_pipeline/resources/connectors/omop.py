@@ -1,7 +1,7 @@
-"""OMOP CDM 5.x as a source: a declared cohort over the clinical tables becomes the canonical tables, in SQL.
+"""OMOP CDM 5.3 and 5.4 as a source: a declared cohort over the clinical tables becomes the canonical tables, in SQL.
 
-How files become views stands in `omop_tables.py`, which rows are left out in `omop_rows.py`, how that is counted in
-`omop_defects.py`, what an index event and an outcome are in `domain/cohorts.py`.
+Which tables are read stands in `omop_tables.py`, which rows are left out in `omop_rows.py`, how that is counted in
+`omop_defects.py`, what a row becomes in `omop_mapping.py`, how the cohort is built in `cohort_tables.py`.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,11 @@ from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.domain import cohorts
 from e2i_pipeline.errors import ConfigurationError, SourceError
-from e2i_pipeline.resources.connectors import omop_defects
-from e2i_pipeline.resources.connectors.omop_rows import BOUNDS, CONCEPTS, PERSON, create_rows, rows_view
-from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, PREFIX, Clinical, OmopFolder
-from e2i_pipeline.resources.engine import literal
+from e2i_pipeline.resources.connectors import omop_defects, omop_eras, omop_mapping
+from e2i_pipeline.resources.connectors.cohort_tables import Cohort, Members, attrition, create_cohort
+from e2i_pipeline.resources.connectors.omop_rows import BOUNDS, PERIODS, create_rows, rows_view
+from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, COHORT_TABLES, DRUG_ERA, PREFIX, STANDARD
+from e2i_pipeline.resources.connectors.table_folder import TableFolder
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,16 +24,7 @@ if TYPE_CHECKING:
 COHORT = f"{PREFIX}cohort"
 """Temporary table: the index events with their outcome, one row per journey."""
 
-DATA_SOURCE = "OMOP_CDM"
-
-INPATIENT = (9201, 262, 8717, 32037)
-"""Visit concepts that are a hospitalization: inpatient visit, emergency room and inpatient visit, inpatient hospital,
-intensive care (Athena, domain Visit)."""
-
-GENDERS = {8507: "male", 8532: "female"}
-"""OMOP's standard concepts of gender."""
-
-_MAPPING_VERSION = 1  # raised when the mapping changes, so that the same files are staged anew
+_MAPPING_VERSION = 2  # raised when the mapping changes, so that the same files are staged anew
 
 
 class OmopConnector:
@@ -50,15 +42,16 @@ class OmopConnector:
             null_markers: Texts that mean null.
 
         Raises:
-            ConfigurationError: The cohort names no index event or treatment, a table that is not a clinical one, or
-                concept 0, which means that no concept was found.
+            ConfigurationError: The cohort names no index event or treatment, a table that is not a clinical one, a
+                concept that is no number, concept 0, which means that no concept was found, or a class.
         """
         self._index = _checked("cohort.index_event", cohort.index_event)
         self._treatment = _checked("cohort.treatment", cohort.treatment)
-        self._folder = OmopFolder(location, null_markers)
-        self._cohort = cohort
+        self._folder = TableFolder(STANDARD, location, null_markers)
+        self._definition = cohort
         self._brand = brand
         self._null_markers = tuple(null_markers)
+        self._columns: dict[str, tuple[str, ...]] = {}
 
     def fingerprint(self, table: str) -> str:
         """Hash of the files' names, sizes and times and of the cohort's settings.
@@ -66,211 +59,109 @@ class OmopConnector:
         Raises:
             SourceError: The folder or a required table is not there.
         """
-        files = [
-            (name, file.name, file.stat().st_size, file.stat().st_mtime_ns)
-            for name, paths in sorted(self._folder.files().items())
-            for file in paths
-        ]
-        settings = (self._index, self._treatment, self._cohort.unit, self._cohort.outcome_window_days)
-        return content_key(table, files, settings, self._brand, self._null_markers, _MAPPING_VERSION)
+        chosen = self._definition
+        settings = (self._index, self._treatment, chosen.unit, chosen.outcome_window_days)
+        rules = (chosen.washout_days, chosen.prior_observation_days, chosen.index_in_observation)
+        stamps = self._folder.stamps()
+        return content_key(table, stamps, settings, rules, self._brand, self._null_markers, _MAPPING_VERSION)
 
     def query(self, connection: "duckdb.DuckDBPyConnection", table: str) -> str | None:
         """The SELECT statement of a canonical table; OMOP holds nothing for `engagement_events`.
 
         Raises:
-            SourceError: A file or column is missing, a file cannot be read, or the concepts match no row.
+            SourceError: A file or column is missing, a file cannot be read, the concepts match no row, or the cohort's
+                rules leave no index event.
         """
-        has_providers = "provider" in self._folder.files()
-        if table == "hcp_profiles" and not has_providers:
+        tables = set(self._folder.files())
+        if table == "hcp_profiles" and "provider" not in tables:
             return None
-        statements = {
-            "patient_journeys": self._patient_journeys,
-            "treatment_events": self._treatment_events,
-            "hcp_profiles": _hcp_profiles,
-        }
-        if table not in statements:
+        if table not in ("patient_journeys", "treatment_events", "hcp_profiles"):
             return None
-        self._prepare(connection)
-        return statements[table](connection, has_providers)
+        self._columns = self._folder.open(connection)
+        create_rows(connection, self._folder, with_eras=self._needs_eras)
+        cohort = self._cohort(connection, tables)
+        create_cohort(connection, cohort)
+        if table == "patient_journeys":
+            return omop_mapping.patient_journeys(connection, cohort, self._brand, "provider" in tables)
+        if table == "treatment_events":
+            return omop_mapping.treatment_events(cohort, self._brand, tables)
+        return omop_mapping.hcp_profiles()
 
     def defects(self, connection: "duckdb.DuckDBPyConnection", table: str) -> tuple[DefectCount, ...]:
         """The defects of the OMOP tables behind a canonical table, each counted; kinds that do not occur are left out.
 
         Each OMOP table is reported once: those that decide who enters (person, observation_period, death, the index
         event's table) with `patient_journeys`, the other clinical ones with `treatment_events`, provider with
-        `hcp_profiles`.
+        `hcp_profiles`. What the cohort's rules exclude is reported with `patient_journeys`.
 
         Args:
             connection: The connection on which `query` was called for this table.
             table: Canonical table.
         """
-        files = self._folder.files()
-        clinical = [name for name in CLINICAL if name in files]
+        tables = set(self._folder.files())
         if table == "patient_journeys":
             return (
-                *omop_defects.persons(connection, COHORT, self._cohort.outcome_window_days),
-                *omop_defects.clinical(connection, CLINICAL[self._index.table]),
+                *omop_defects.version(connection, self._columns),
+                *attrition(connection, self._cohort(connection, tables)),
+                *omop_defects.persons(connection, COHORT, self._definition.outcome_window_days),
+                *self._clinical_defects(connection, self._index.table, tables),
             )
         if table == "treatment_events":
-            others = [name for name in clinical if name != self._index.table]
-            return tuple(d for name in others for d in omop_defects.clinical(connection, CLINICAL[name]))
-        if table == "hcp_profiles" and "provider" in files:
+            named = [*(name for name in CLINICAL if name in tables), self._treatment.table]
+            others = [name for name in dict.fromkeys(named) if name != self._index.table]
+            return tuple(d for name in others for d in self._clinical_defects(connection, name, tables))
+        if table == "hcp_profiles" and "provider" in tables:
             return omop_defects.providers(connection)
         return ()
 
     def explain(self, table: str, err: Exception) -> str:
-        """What it means that the engine failed while it read the rows behind a canonical table, in words.
+        """What it means that the engine failed while it read the rows behind a canonical table, in words."""
+        return self._folder.explain(table, err)
 
-        The engine's own words are not repeated: they may quote a patient's value.
-        """
-        names = sorted({file.name for files in self._folder.files().values() for file in files})
-        return (
-            f"{table} could not be read from the OMOP files ({', '.join(names)}): {type(err).__name__}. See that each "
-            "file is whole: a CSV has the same number of fields in every line, one header, and is in UTF-8."
+    @property
+    def _needs_eras(self) -> bool:
+        return DRUG_ERA.table in (self._index.table, self._treatment.table)
+
+    def _clinical_defects(
+        self, connection: "duckdb.DuckDBPyConnection", name: str, tables: set[str]
+    ) -> tuple[DefectCount, ...]:
+        if name == DRUG_ERA.table:
+            exposures = f"(SELECT * FROM {rows_view('drug_exposure')} WHERE problem IS NULL)"
+            derived = omop_eras.derived(connection, exposures, tables)
+            if derived is not None:
+                return (derived,)
+        return omop_defects.clinical(connection, COHORT_TABLES[name], "provider" in tables)
+
+    def _cohort(self, connection: "duckdb.DuckDBPyConnection", tables: set[str]) -> Cohort:
+        return Cohort(
+            definition=self._definition,
+            index=_members(connection, "cohort.index_event", self._index, tables),
+            treatment=_members(connection, "cohort.treatment", self._treatment, tables),
+            periods=f"({PERIODS})",
+            last_known=f"(SELECT last_known FROM {BOUNDS})",
+            table=COHORT,
+            look_up="Look the standard concept ids up in the drop's concept table",
         )
 
-    def _prepare(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        """Makes the views and the cohort in this connection, anew each time: the files may have changed."""
-        self._folder.open(connection)
-        create_rows(connection, self._folder)
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {COHORT} AS {self._cohort_sql()}")
-        self._require_matches(connection)
 
-    def _cohort_sql(self) -> str:
-        index = cohorts.index_events_sql(_usable(self._index.table), self._index.concepts, self._cohort.unit)
-        return cohorts.outcomes_sql(
-            f"({index})",
-            _usable(self._treatment.table),
-            self._treatment.concepts,
-            self._cohort.outcome_window_days,
-            f"(SELECT last_known FROM {BOUNDS})",
-        )
-
-    def _require_matches(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        """Refuses concept sets that match nothing: a wrong id would otherwise look like an untreated population."""
-        for name, concepts in (("cohort.index_event", self._index), ("cohort.treatment", self._treatment)):
-            of_rows, matched, usable = _one_row(
-                connection,
-                "SELECT count(*), count(*) FILTER (is_match), count(*) FILTER (is_match AND problem IS NULL) FROM "
-                f"(SELECT {cohorts.concepts_sql(concepts.concepts)} AS is_match, problem "
-                f"FROM {rows_view(concepts.table)})",
+def _members(connection: "duckdb.DuckDBPyConnection", setting: str, concepts: ConceptSet, tables: set[str]) -> Members:
+    condition = cohorts.concepts_sql(concepts.concepts)
+    if concepts.include_descendants:
+        if "concept_ancestor" not in tables:
+            raise SourceError(
+                f"{setting}.include_descendants is true, and the OMOP folder has no concept_ancestor to find the "
+                "descendants in. Add that table of the vocabulary (athena.ohdsi.org), or list every concept in "
+                f"{setting}.concepts and set include_descendants to false."
             )
-            if not usable:
-                raise SourceError(
-                    f"{name}: its {len(concepts.concepts)} concept(s) "
-                    f"({', '.join(map(str, concepts.concepts[:10]))}{', ...' if len(concepts.concepts) > 10 else ''}) "
-                    f"matched {matched} of {of_rows} rows in {concepts.table}, {usable} of them usable (with a person "
-                    "and a plausible date). Look the standard concept ids up in the drop's concept table and set "
-                    f"{name}.concepts."
-                )
-
-    def _patient_journeys(self, connection: "duckdb.DuckDBPyConnection", has_providers: bool) -> str:
-        genders = " ".join(f"WHEN '{concept}' THEN '{name}'" for concept, name in GENDERS.items())
-        index = CLINICAL[self._index.table]
-        columns = [
-            f"{_journey_id(index)} AS patient_journey_id",
-            "j.patient_id",
-            f"{literal(self._brand)} AS brand",
-            "j.event_date AS journey_start_date",
-            *(["j.provider_id AS hcp_id"] if has_providers else []),
-            *(["j.icd_code AS primary_diagnosis_code"] if self._has_icd(connection) else []),
-            "coalesce(h.concepts, []) AS comorbidities",
-            "CASE WHEN p.birth_year IS NOT NULL THEN greatest(0, year(j.event_date) - p.birth_year - CASE WHEN "
-            "(month(j.event_date), day(j.event_date)) < (p.birth_month, p.birth_day) THEN 1 ELSE 0 END) END "
-            "AS age_at_diagnosis",
-            f"CASE p.gender_concept_id {genders} ELSE p.gender_source_value END AS gender",
-            "coalesce(nullif(j.label, ''), CAST(j.concept_id AS VARCHAR)) AS index_condition",
-            "j.treatment_initiated",
-            "j.days_to_treatment",
-            f"'{DATA_SOURCE}' AS data_source",
-        ]
-        history = (
-            "SELECT j.event_id, list(DISTINCT CAST(c.concept_id AS VARCHAR) ORDER BY CAST(c.concept_id AS VARCHAR)) "
-            f"AS concepts FROM {COHORT} j JOIN {_usable('condition_occurrence')} c ON c.patient_id = j.patient_id "
-            "AND c.event_date < j.event_date AND c.concept_id <> 0 GROUP BY j.event_id"
+        held = f"{PREFIX}{setting.rsplit('.', maxsplit=1)[-1]}_concepts"
+        above = cohorts.concepts_sql(concepts.concepts, "TRY_CAST(ancestor_concept_id AS BIGINT)")
+        itself = " UNION ".join(f"SELECT {concept}" for concept in concepts.concepts)
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {held} AS SELECT TRY_CAST(descendant_concept_id AS BIGINT) AS concept_id "
+            f"FROM {PREFIX}concept_ancestor WHERE {above} UNION {itself}"
         )
-        return (
-            f"SELECT {', '.join(columns)} FROM {COHORT} j JOIN {PERSON} p ON p.person_id = j.patient_id "
-            f"LEFT JOIN ({history}) h ON h.event_id = j.event_id"
-        )
-
-    def _has_icd(self, connection: "duckdb.DuckDBPyConnection") -> bool:
-        return bool(_one_row(connection, f"SELECT count(icd_code) FROM {COHORT}")[0])
-
-    def _treatment_events(self, connection: "duckdb.DuckDBPyConnection", has_providers: bool) -> str:
-        files = self._folder.files()
-        events = " UNION ALL ".join(self._events(table) for name, table in CLINICAL.items() if name in files)
-        columns = [
-            "e.treatment_event_id",
-            f"{_journey_id(CLINICAL[self._index.table])} AS patient_journey_id",
-            "e.patient_id",
-            *(["e.hcp_id"] if has_providers else []),
-            "e.event_date",
-            "e.event_type",
-            "e.event_subtype",
-            f"CASE WHEN e.is_treatment THEN {literal(self._brand)} END AS brand",
-            "e.drug_name",
-            "e.duration_days",
-            "row_number() OVER (PARTITION BY e.patient_id ORDER BY e.event_date, e.event_type, e.treatment_event_id) "
-            "AS sequence_number",
-            "date_diff('day', j.event_date, e.event_date) AS days_from_diagnosis",
-            f"'{DATA_SOURCE}' AS data_source",
-        ]
-        return (
-            f"SELECT {', '.join(columns)} FROM (SELECT * FROM ({events}) WHERE patient_id IN "
-            f"(SELECT patient_id FROM {COHORT})) e "
-            f"ASOF LEFT JOIN {COHORT} j ON j.patient_id = e.patient_id AND e.event_date >= j.event_date"
-        )
-
-    def _events(self, table: Clinical) -> str:
-        """The usable rows of one clinical table as events."""
-        is_treatment = (
-            cohorts.concepts_sql(self._treatment.concepts, "r.concept_id")
-            if table.table == self._treatment.table
-            else "FALSE"
-        )
-        event_type = f"'{table.event_type}'"
-        if table.table == "visit_occurrence":
-            is_inpatient = cohorts.concepts_sql(INPATIENT, "r.concept_id")
-            event_type = f"CASE WHEN {is_inpatient} THEN 'hospitalization' ELSE {event_type} END"
-        drug_name = "r.label" if table.table == "drug_exposure" else "CAST(NULL AS VARCHAR)"
-        return (
-            f"SELECT '{table.table}-' || r.event_id AS treatment_event_id, r.patient_id, r.provider_id AS hcp_id, "
-            f"r.event_date, {event_type} AS event_type, r.label AS event_subtype, {is_treatment} AS is_treatment, "
-            f"{drug_name} AS drug_name, CASE WHEN r.end_date >= r.event_date "
-            "THEN date_diff('day', r.event_date, r.end_date) END AS duration_days "
-            f"FROM {_usable(table.table)} r"
-        )
-
-
-def _hcp_profiles(connection: "duckdb.DuckDBPyConnection", has_providers: bool) -> str:
-    """Providers; OMOP keeps one timeless row of each, which counts as known from its first mention in the data."""
-    mentions = " UNION ALL ".join(
-        f"SELECT provider_id, event_date FROM {_usable(table)} WHERE provider_id IS NOT NULL" for table in CLINICAL
-    )
-    return (
-        "SELECT p.provider_id AS hcp_id, coalesce(c.concept_name, p.specialty_source_value) AS specialty, "
-        f"CAST(coalesce(m.first_date, (SELECT last_known FROM {BOUNDS})) AS TIMESTAMP) AS updated_at "
-        f"FROM (SELECT * FROM {PREFIX}provider raw WHERE provider_id IS NOT NULL "
-        "QUALIFY row_number() OVER (PARTITION BY provider_id ORDER BY raw) = 1) p "
-        f"LEFT JOIN {CONCEPTS} c ON c.concept_id = TRY_CAST(p.specialty_concept_id AS BIGINT) "
-        "AND c.concept_id <> 0 "
-        f"LEFT JOIN (SELECT provider_id, min(event_date) AS first_date FROM ({mentions}) GROUP BY provider_id) m "
-        "ON m.provider_id = p.provider_id"
-    )
-
-
-def _usable(table: str) -> str:
-    """The rows of a clinical table that are not left out, as a relation."""
-    return f"(SELECT * FROM {rows_view(table)} WHERE problem IS NULL)"
-
-
-def _journey_id(index: Clinical) -> str:
-    return f"'{index.table}-' || j.event_id"
-
-
-def _one_row(connection: "duckdb.DuckDBPyConnection", statement: str) -> tuple[int, ...]:
-    return connection.execute(statement).fetchone() or ()
+        condition = f"concept_id IN (SELECT h.concept_id FROM {held} h)"
+    return Members(setting=setting, concepts=concepts, rows=rows_view(concepts.table), condition=condition)
 
 
 def _checked(name: str, concepts: ConceptSet | None) -> ConceptSet:
@@ -278,8 +169,18 @@ def _checked(name: str, concepts: ConceptSet | None) -> ConceptSet:
         raise ConfigurationError(
             f"source.kind is omop, so {name} must name an OMOP table and its concepts; examples/omop.yaml shows how."
         )
-    if concepts.table not in CLINICAL:
-        raise ConfigurationError(f"{name}.table must be one of {', '.join(CLINICAL)}, not {concepts.table!r}.")
-    if 0 in concepts.concepts:
+    if concepts.table not in COHORT_TABLES:
+        raise ConfigurationError(f"{name}.table must be one of {', '.join(COHORT_TABLES)}, not {concepts.table!r}.")
+    if concepts.classes or not concepts.concepts:
+        raise ConfigurationError(
+            f"{name}.classes: OMOP has concepts only. Name standard concept ids in {name}.concepts."
+        )
+    if others := [str(c) for c in concepts.concepts if isinstance(c, str) and not c.strip().isdecimal()]:
+        raise ConfigurationError(
+            f"{name}.concepts holds {', '.join(others)}: OMOP's standard concept ids are whole numbers. A code of "
+            "SNOMED, ICD or RxNorm stands in concept_code; take its concept_id."
+        )
+    numbers = tuple(int(c) for c in concepts.concepts)
+    if 0 in numbers:
         raise ConfigurationError(f"{name}.concepts holds 0, which in OMOP means that no concept was found: remove it.")
-    return concepts
+    return concepts.model_copy(update={"concepts": numbers})

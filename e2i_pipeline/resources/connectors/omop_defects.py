@@ -4,22 +4,26 @@ Which rows are left out is decided in `omop_rows.py`, row by row; here they are 
 does not occur gives no line.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.domain.landing import DROPPED
 from e2i_pipeline.domain.privacy import direct_kind
+from e2i_pipeline.resources.connectors.counting import Defect, counted, first_value
 from e2i_pipeline.resources.connectors.omop_rows import (
     BOUNDS,
     CONCEPTS,
     DAYS_AFTER_DEATH,
     EARLIEST_BIRTH_YEAR,
+    PERIODS,
     PERSON,
-    date_sql,
     rows_view,
 )
-from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, PREFIX, Clinical
+from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, PREFIX, Clinical, cdm_version
+from e2i_pipeline.resources.connectors.specialties import is_known_sql
+from e2i_pipeline.resources.connectors.table_folder import date_sql
 from e2i_pipeline.resources.engine import quoted
 
 if TYPE_CHECKING:
@@ -27,14 +31,6 @@ if TYPE_CHECKING:
 
 EARLIEST_PLAUSIBLE_YEAR = 1930
 """Events before it are older than any electronic record; in a generated or reconstructed history they may stand."""
-
-
-class Defect(NamedTuple):
-    """One kind of defect: in words, as a condition on the rows, and what is done about it."""
-
-    words: str
-    condition: str
-    treatment: str
 
 
 PROBLEMS: dict[str, Defect] = {
@@ -96,7 +92,7 @@ _PERIOD_DEFECTS = (
     Defect(
         "begins or ends on a day that cannot be read, or ends before it begins",
         f"coalesce({date_sql('observation_period_start_date')} > {date_sql('observation_period_end_date')}, TRUE)",
-        "kept: periods decide nothing",
+        "kept: covers no day where the cohort asks for observation",
     ),
     Defect("the person is not in person", f"person_id NOT IN (SELECT person_id FROM {PERSON})", "left out"),
 )
@@ -113,6 +109,11 @@ _PROVIDER_DEFECTS = (
         "coalesce(specialty_concept_id, '0') = '0' AND specialty_source_value IS NULL",
         "kept, without a specialty",
     ),
+    Defect(
+        "the specialty is none that the platform knows",
+        f"NOT {is_known_sql('specialty')}",
+        "corrected: other, with its own words as sub_specialty",
+    ),
 )
 
 _VISIT_DEFECTS = (
@@ -125,28 +126,30 @@ _VISIT_DEFECTS = (
     ),
 )
 
-_PERIODS = (
-    f"SELECT person_id, {date_sql('observation_period_start_date')} AS first_day, "
-    f"{date_sql('observation_period_end_date')} AS last_day FROM {PREFIX}observation_period"
-)
-
 _OUTSIDE_PERIODS = Defect(
     "dated outside the person's observation periods",
     f"problem IS NULL AND patient_id IN (SELECT person_id FROM {PREFIX}observation_period) AND NOT EXISTS "
-    f"(SELECT 1 FROM ({_PERIODS}) o WHERE o.person_id = patient_id AND event_date BETWEEN o.first_day AND o.last_day)",
+    f"(SELECT 1 FROM ({PERIODS}) o WHERE o.patient_id = t.patient_id "
+    "AND event_date BETWEEN o.first_day AND o.last_day)",
     "kept: the cohort rests on recorded events, not on observation periods",
 )
 
 
-def clinical(connection: "duckdb.DuckDBPyConnection", table: Clinical) -> tuple[DefectCount, ...]:
-    """The defects of one clinical table."""
+def clinical(connection: "duckdb.DuckDBPyConnection", table: Clinical, has_providers: bool) -> tuple[DefectCount, ...]:
+    """The defects of one clinical table.
+
+    Args:
+        connection: The connection with the views.
+        table: The table.
+        has_providers: Whether the drop has providers, which rows can name wrongly.
+    """
     rows = rows_view(table.table)
     first = connection.execute(f"SELECT year(min(event_date)) FROM {rows} WHERE problem IS NULL").fetchone()
     kinds = [
         _no_concept(table),
         *(defect for name, defect in PROBLEMS.items() if _occurs_in(name, table)),
-        *(_VISIT_DEFECTS if table.table != "visit_occurrence" else ()),
-        Defect("provider_id is empty or 0", "provider_id IS NULL", "kept: no health-care professional can be named"),
+        *(_VISIT_DEFECTS if table.table not in ("visit_occurrence", "drug_era") else ()),
+        *(_provider_kinds(has_providers) if table.table != "drug_era" else ()),
         Defect("ends before it starts", "end_date < event_date", "corrected: the duration is null"),
         Defect(
             f"dated before {EARLIEST_PLAUSIBLE_YEAR}, from {first[0] if first else None} on",
@@ -156,7 +159,7 @@ def clinical(connection: "duckdb.DuckDBPyConnection", table: Clinical) -> tuple[
         _OUTSIDE_PERIODS,
     ]
     return (
-        *_counted(connection, table.table, rows, kinds),
+        *counted(connection, table.table, rows, kinds),
         *_duplicates(connection, table),
         *_direct(connection, table.table),
     )
@@ -173,13 +176,13 @@ def persons(connection: "duckdb.DuckDBPyConnection", cohort: str, window_days: i
     lost = Defect(
         "untreated journeys whose observation ends inside the outcome window",
         "treatment_initiated = 0 AND (SELECT max(o.last_day) "
-        f"FROM ({_PERIODS}) o WHERE o.person_id = patient_id) < event_date + {window_days}",
+        f"FROM ({PERIODS}) o WHERE o.patient_id = t.patient_id) < event_date + {window_days}",
         "kept as untreated: treatment after the observation's end would not have been seen",
     )
     return (
-        *_counted(connection, "person", _numbered("person", "person_id"), _PERSON_DEFECTS),
-        *_counted(connection, "observation_period", f"{PREFIX}observation_period", _PERIOD_DEFECTS),
-        *_counted(connection, "observation_period", cohort, [lost]),
+        *counted(connection, "person", _numbered("person", "person_id"), _PERSON_DEFECTS),
+        *counted(connection, "observation_period", f"{PREFIX}observation_period", _PERIOD_DEFECTS),
+        *counted(connection, "observation_period", cohort, [lost]),
         *_direct(connection, "person"),
         *_vocabulary(connection),
     )
@@ -187,8 +190,47 @@ def persons(connection: "duckdb.DuckDBPyConnection", cohort: str, window_days: i
 
 def providers(connection: "duckdb.DuckDBPyConnection") -> tuple[DefectCount, ...]:
     """The defects of provider."""
-    counted = _counted(connection, "provider", _numbered("provider", "provider_id"), _PROVIDER_DEFECTS)
-    return (*counted, *_direct(connection, "provider"))
+    words = (
+        f"SELECT r.*, coalesce(c.concept_name, r.specialty_source_value) AS specialty FROM "
+        f"{_numbered('provider', 'provider_id')} r LEFT JOIN {CONCEPTS} c "
+        "ON c.concept_id = TRY_CAST(r.specialty_concept_id AS BIGINT) AND c.concept_id <> 0"
+    )
+    return (*counted(connection, "provider", f"({words})", _PROVIDER_DEFECTS), *_direct(connection, "provider"))
+
+
+def version(connection: "duckdb.DuckDBPyConnection", columns: Mapping[str, tuple[str, ...]]) -> tuple[DefectCount, ...]:
+    """Which version of the CDM was found: by its columns, and as `cdm_source` says; nothing where neither tells.
+
+    Args:
+        connection: The connection with the views.
+        columns: Columns of the tables that are there.
+    """
+    found = cdm_version(columns)
+    row = connection.execute(f"SELECT min(cdm_version) FROM {PREFIX}cdm_source").fetchone()
+    # The text is the source's own: only what looks like a version is repeated.
+    said = re.search(r"5\.[0-9]", row[0] or "") if row else None
+    words = [f"OMOP CDM {found} by its columns"] if found else []
+    words += [f"OMOP CDM {said[0]} by cdm_source"] if said else []
+    if not words:
+        return ()
+    is_odd = bool(found and said and found != said[0])
+    treatment = "kept: read by its columns" if is_odd else "kept: 5.3 and 5.4 are read alike"
+    return (DefectCount(table="cdm_source", defect=", ".join(words), rows=0, of_rows=0, treatment=treatment),)
+
+
+def _provider_kinds(has_providers: bool) -> tuple[Defect, ...]:
+    if not has_providers:
+        missing = "kept: no health-care professional can be named"
+        return (Defect("provider_id is empty or 0", "provider_id IS NULL", missing),)
+    instead = "the visit's provider where it has a valid one, else none"
+    return (
+        Defect("provider_id is empty or 0", "provider_id IS NULL", f"corrected: {instead}"),
+        Defect(
+            "the provider is not in provider",
+            f"provider_id NOT IN (SELECT provider_id FROM {PREFIX}provider WHERE provider_id IS NOT NULL)",
+            f"corrected: {instead}",
+        ),
+    )
 
 
 def _direct(connection: "duckdb.DuckDBPyConnection", table: str) -> tuple[DefectCount, ...]:
@@ -199,7 +241,7 @@ def _direct(connection: "duckdb.DuckDBPyConnection", table: str) -> tuple[Defect
         Defect(f"{name}: a direct identifier", f"trim(CAST({quoted(name)} AS VARCHAR)) <> ''", DROPPED)
         for name in names
     ]
-    return _counted(connection, table, file, kinds) if kinds else ()
+    return counted(connection, table, file, kinds)
 
 
 def _no_concept(table: Clinical) -> Defect:
@@ -223,9 +265,9 @@ def _numbered(table: str, key: str) -> str:
 def _duplicates(connection: "duckdb.DuckDBPyConnection", table: Clinical) -> tuple[DefectCount, ...]:
     """Rows equal to another in every column of the file but the key: two doses of a day look the same."""
     file = f"{PREFIX}{table.table}_file"
-    of_rows = _first(connection, f"SELECT count(*) FROM {file}")
-    rows = _first(connection, f"SELECT count(*) FROM (SELECT DISTINCT * FROM {file})")
-    distinct = _first(connection, f"SELECT count(*) FROM (SELECT DISTINCT * EXCLUDE ({table.key}) FROM {file})")
+    of_rows = first_value(connection, f"SELECT count(*) FROM {file}")
+    rows = first_value(connection, f"SELECT count(*) FROM (SELECT DISTINCT * FROM {file})")
+    distinct = first_value(connection, f"SELECT count(*) FROM (SELECT DISTINCT * EXCLUDE ({table.key}) FROM {file})")
     if rows == distinct:
         return ()
     return (
@@ -241,7 +283,7 @@ def _duplicates(connection: "duckdb.DuckDBPyConnection", table: Clinical) -> tup
 
 def _vocabulary(connection: "duckdb.DuckDBPyConnection") -> tuple[DefectCount, ...]:
     """Concepts that clinical rows use and the concept table, where there is one, does not hold."""
-    held = _first(connection, f"SELECT count(*) FROM {CONCEPTS}")
+    held = first_value(connection, f"SELECT count(*) FROM {CONCEPTS}")
     used = " UNION ".join(
         f"SELECT {column} AS concept_id FROM {rows_view(table)} WHERE {column} <> 0"
         for table in CLINICAL
@@ -251,24 +293,4 @@ def _vocabulary(connection: "duckdb.DuckDBPyConnection") -> tuple[DefectCount, .
     if not held:
         return ()
     words = f"concepts that clinical rows use and the vocabulary, a subset of {held} concepts, does not hold"
-    return _counted(connection, "concept", unknown, [Defect(words, "is_unknown", "kept, without a name")])
-
-
-def _counted(
-    connection: "duckdb.DuckDBPyConnection", table: str, relation: str, kinds: Sequence[Defect]
-) -> tuple[DefectCount, ...]:
-    """Counts all kinds in one pass over a relation."""
-    flags = ", ".join(f"({kind.condition}) AS is_{number}" for number, kind in enumerate(kinds))
-    counts = ", ".join(f"count_if(is_{number})" for number in range(len(kinds)))
-    statement = f"SELECT count(*), {counts} FROM (SELECT {flags} FROM {relation})"
-    of_rows, *found = connection.execute(statement).fetchone() or (0, *(0 for _ in kinds))
-    return tuple(
-        DefectCount(table=table, defect=kind.words, rows=rows, of_rows=of_rows, treatment=kind.treatment)
-        for kind, rows in zip(kinds, found, strict=True)
-        if rows
-    )
-
-
-def _first(connection: "duckdb.DuckDBPyConnection", statement: str) -> int:
-    row = connection.execute(statement).fetchone()
-    return row[0] if row else 0
+    return counted(connection, "concept", unknown, [Defect(words, "is_unknown", "kept, without a name")])

@@ -3,13 +3,13 @@
 Deciding row by row, once, makes what is left out and what is counted (`omop_defects.py`) the same by construction.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from collections.abc import Collection
+from datetime import date
 from typing import TYPE_CHECKING
 
-from e2i_pipeline.errors import SourceError
-from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, PREFIX, Clinical, OmopFolder
+from e2i_pipeline.resources.connectors.omop_eras import create_eras
+from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, DRUG_ERA, PREFIX, Clinical
+from e2i_pipeline.resources.connectors.table_folder import TableFolder, date_sql, plausible_days
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,71 +23,56 @@ PERSON = f"{PREFIX}person_rows"
 CONCEPTS = f"{PREFIX}concept_rows"
 """View with one row per concept, `concept_id` as a number."""
 
+PERIODS = (
+    f"SELECT person_id AS patient_id, {date_sql('observation_period_start_date')} AS first_day, "
+    f"{date_sql('observation_period_end_date')} AS last_day FROM {PREFIX}observation_period"
+)
+"""The observation periods: `patient_id`, `first_day`, `last_day`."""
+
 EARLIEST_BIRTH_YEAR = 1850
 """Below it a year of birth is a placeholder (OHDSI Data Quality Dashboard, plausibleValueLow of year_of_birth)."""
 
 DAYS_AFTER_DEATH = 60
 """Days after death up to which an event may be recorded (OHDSI Data Quality Dashboard, plausibleBeforeDeath)."""
 
-_CREDIBLE_SHARE = 0.01  # of rows after the files were written; with more, it is the files' times that are wrong
-
 
 def rows_view(table: str) -> str:
     """The view with a clinical table's typed rows.
 
-    Its columns: `event_id`, `patient_id`, `event_date`, `end_date`, `concept_id` (0 where none was found),
-    `source_concept_id`, `source_value`, `provider_id` and `visit_id` (null where 0), `label` (the concept in words),
+    Its columns: `event_id`, `patient_id`, `event_date`, `end_date`, `last_date` (not before `event_date`), `concept_id`
+    (0 where none was found), `source_concept_id`, `source_value`, `provider_id` and `visit_id` (null where 0), `hcp_id`
+    (the row's provider or, failing that, its visit's, where `provider` has it), `label` (the concept in words),
     `icd_code`, and `problem`: why the row is left out, null where it is not (see `PROBLEMS` in `omop_defects.py`).
     """
     return f"{PREFIX}{table}_rows"
 
 
-def create_rows(connection: "duckdb.DuckDBPyConnection", folder: OmopFolder) -> None:
-    """Makes the views of typed rows over the views of `OmopFolder.open`, and the bounds.
+def create_rows(connection: "duckdb.DuckDBPyConnection", folder: TableFolder, with_eras: bool = False) -> None:
+    """Makes the views of typed rows over the views of `TableFolder.open`, and the bounds.
+
+    Args:
+        connection: The connection.
+        folder: The folder.
+        with_eras: Whether drug eras are needed; where the drop has none, they are derived from its exposures.
 
     Raises:
         SourceError: No clinical row has a date.
     """
-    files = folder.files()
-    ceiling, latest = _plausible_days(connection, files)
+    tables = set(folder.files())
+    starts = [(f"{PREFIX}{name}", table.start) for name, table in CLINICAL.items()]
+    ceiling, latest = plausible_days(connection, folder, starts, "the OMOP folder's clinical tables")
     connection.execute(_concept_view())
     connection.execute(_person_view(latest.year))
     for table in CLINICAL.values():
-        connection.execute(_clinical_view(table, ceiling, _has_repeats(connection, table), "concept" in files))
+        connection.execute(_clinical_view(table, ceiling, _has_repeats(connection, table), tables))
     dated = " UNION ALL ".join(
         f"SELECT max(event_date) AS day FROM {rows_view(name)} WHERE problem IS NULL" for name in CLINICAL
     )
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {BOUNDS} AS SELECT max(day) AS last_known FROM ({dated})")
-
-
-def date_sql(column: str) -> str:
-    """A text as a date: ISO dates, timestamps, and eight digits; null where it is none of these."""
-    return f"coalesce(TRY_CAST({column} AS DATE), CAST(try_strptime({column}, '%Y%m%d') AS DATE))"
-
-
-def _plausible_days(connection: "duckdb.DuckDBPyConnection", files: Mapping[str, Sequence[Path]]) -> tuple[date, date]:
-    """The last day on which an event can have happened, and the latest day up to it on which one did.
-
-    A file cannot tell of what happened after it was written (a day of grace, for time zones). Where more than one row
-    in a hundred claims to, the file's time was set by a copying tool, and is not believed.
-    """
-    written = max(file.stat().st_mtime for paths in files.values() for file in paths)
-    ceiling = datetime.fromtimestamp(written, tz=UTC).date() + timedelta(days=1)
-    dates = " UNION ALL ".join(
-        f"SELECT {date_sql(table.start)} AS day FROM {PREFIX}{name}" for name, table in CLINICAL.items()
-    )
-    of_days, later, latest, last = connection.execute(
-        f"SELECT count(day), count(*) FILTER (day > DATE '{ceiling}'), max(day) FILTER (day <= DATE '{ceiling}'), "
-        f"max(day) FROM ({dates})"
-    ).fetchone() or (0, 0, None, None)
-    if last is None:
-        raise SourceError(
-            "No row of the OMOP folder's clinical tables has a readable event date. Dates must be ISO (2019-01-31) or "
-            "eight digits (20190131)."
-        )
-    if latest is None or later > _CREDIBLE_SHARE * of_days:
-        return date.max, last
-    return ceiling, latest
+    if with_eras:
+        usable = f"(SELECT * FROM {rows_view('drug_exposure')} WHERE problem IS NULL)"
+        create_eras(connection, usable, tables)
+        connection.execute(_clinical_view(DRUG_ERA, ceiling, _has_repeats(connection, DRUG_ERA), tables))
 
 
 def _concept_view() -> str:
@@ -95,6 +80,7 @@ def _concept_view() -> str:
         f"CREATE OR REPLACE TEMP VIEW {CONCEPTS} AS "
         "SELECT TRY_CAST(concept_id AS BIGINT) AS concept_id, any_value(concept_name) AS concept_name, "
         "any_value(domain_id) AS domain_id, any_value(vocabulary_id) AS vocabulary_id, "
+        "any_value(concept_class_id) AS concept_class_id, "
         f"any_value(concept_code) AS concept_code FROM {PREFIX}concept WHERE concept_id IS NOT NULL GROUP BY 1"
     )
 
@@ -120,28 +106,44 @@ def _has_repeats(connection: "duckdb.DuckDBPyConnection", table: Clinical) -> bo
     return bool(found and found[0])
 
 
-def _clinical_view(table: Clinical, ceiling: date, has_repeats: bool, has_concepts: bool) -> str:
+def _clinical_view(table: Clinical, ceiling: date, has_repeats: bool, tables: Collection[str]) -> str:
+    """The statement that makes the view of a table's typed rows; `tables` are those that the drop has."""
     name = f"{PREFIX}{table.table}"
     # a window over all rows is dear, so it is opened only where it finds something
     repeat = f"row_number() OVER (PARTITION BY {table.key} ORDER BY raw)" if has_repeats else "1"
     visit = "NULL" if table.table == "visit_occurrence" else "nullif(visit_occurrence_id, '0')"
+    days_supply = "TRY_CAST(days_supply AS INTEGER)" if table.table == "drug_exposure" else "NULL"
     typed = (
         f"SELECT {table.key} AS event_id, person_id AS patient_id, {table.start} IS NULL AS is_undated, "
         f"{date_sql(table.start)} AS event_date, {date_sql(table.end) if table.end else 'CAST(NULL AS DATE)'} "
         f"AS end_date, coalesce(TRY_CAST({table.concept} AS BIGINT), 0) AS concept_id, "
-        f"TRY_CAST({table.source_concept} AS BIGINT) AS source_concept_id, {table.source_value or 'NULL'} "
-        f"AS source_value, nullif(provider_id, '0') AS provider_id, {visit} AS visit_id, {repeat} AS occurrence "
-        f"FROM {name} raw"
+        f"TRY_CAST({table.source_concept or 'NULL'} AS BIGINT) AS source_concept_id, {table.source_value or 'NULL'} "
+        f"AS source_value, nullif(provider_id, '0') AS provider_id, {visit} AS visit_id, "
+        f"{days_supply} AS days_supply, {repeat} AS occurrence FROM {name} raw"
     )
+    has_providers = "provider" in tables and table is not DRUG_ERA
     return (
         f"CREATE OR REPLACE TEMP VIEW {rows_view(table.table)} AS SELECT r.*, "
+        "greatest(r.event_date, r.end_date) AS last_date, "
         "coalesce(c.concept_name, CASE WHEN r.concept_id <> 0 THEN CAST(r.concept_id AS VARCHAR) END, s.concept_name, "
-        f"r.source_value) AS label, {_icd_sql(table, has_concepts)} AS icd_code, {_problem_sql(table, ceiling)} "
+        f"r.source_value) AS label, {_icd_sql(table, 'concept' in tables)} AS icd_code, "
+        f"{'coalesce(own.provider_id, met.provider_id)' if has_providers else 'CAST(NULL AS VARCHAR)'} AS hcp_id, "
+        f"{_problem_sql(table, ceiling)} "
         f"AS problem FROM ({typed}) r LEFT JOIN {PERSON} p ON p.person_id = r.patient_id "
         f"LEFT JOIN {CONCEPTS} c ON c.concept_id = r.concept_id AND r.concept_id <> 0 "
         f"LEFT JOIN {CONCEPTS} s ON s.concept_id = r.source_concept_id AND r.source_concept_id <> 0"
         + (_CONDITION_COPIES if table.table == "drug_exposure" else "")
+        + (_PROVIDERS_MET if has_providers else "")
     )
+
+
+_PROVIDERS_MET = (
+    f" LEFT JOIN (SELECT DISTINCT provider_id FROM {PREFIX}provider) own ON own.provider_id = r.provider_id "
+    "LEFT JOIN (SELECT v.visit_occurrence_id, min(v.provider_id) AS provider_id "
+    f"FROM {PREFIX}visit_occurrence v SEMI JOIN {PREFIX}provider k ON k.provider_id = v.provider_id "
+    "GROUP BY v.visit_occurrence_id) met ON met.visit_occurrence_id = r.visit_id"
+)
+"""Joins the providers that `provider` has: the row's own, and the one of the row's visit."""
 
 
 def _icd_sql(table: Clinical, has_concepts: bool) -> str:

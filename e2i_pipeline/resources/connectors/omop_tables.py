@@ -1,29 +1,16 @@
-"""The OMOP Common Data Model 5.x on disk: which tables and columns the connector reads, and how files become views.
+"""The OMOP Common Data Model 5.3 and 5.4 on disk: which tables and columns the connector reads.
 
-What the rows mean, who enters the cohort and what is left out stands in `omop.py`; what is counted in
-`omop_defects.py`.
+How files become views stands in `table_folder.py`; what the rows mean, who enters the cohort and what is left out in
+`omop.py`; what is counted in `omop_defects.py`.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from e2i_pipeline.errors import SourceError
-from e2i_pipeline.resources.engine import literal, quoted
-
-if TYPE_CHECKING:
-    import duckdb
+from e2i_pipeline.resources.connectors.table_folder import Layout, Standard
 
 PREFIX = "omop_"
 """Begins the name of every temporary view and table of this connector."""
-
-
-class Layout(NamedTuple):
-    """The columns read from one table; an optional one that is not there reads as null."""
-
-    required: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-    is_required: bool = False
 
 
 class Clinical(NamedTuple):
@@ -107,9 +94,26 @@ CLINICAL: dict[str, Clinical] = {
 }
 """The clinical tables by name, in the order in which they are reported."""
 
+DRUG_ERA = Clinical(
+    table="drug_era",
+    event_type="",
+    key="drug_era_id",
+    concept="drug_concept_id",
+    source_concept="",
+    source_value="",
+    start="drug_era_start_date",
+    end="drug_era_end_date",
+)
+"""Spans of exposure to one ingredient, derived from `drug_exposure`: usable for the cohort, and no events besides."""
+
+COHORT_TABLES: dict[str, Clinical] = {**CLINICAL, DRUG_ERA.table: DRUG_ERA}
+"""The tables that index event and treatment may be declared over."""
+
 
 def _layout(table: Clinical, is_required: bool) -> Layout:
     optional = (table.end, table.source_concept, table.source_value, "provider_id")
+    if table.table == "drug_exposure":
+        optional = (*optional, "days_supply")
     visit = () if table.table == "visit_occurrence" else ("visit_occurrence_id",)
     return Layout(
         required=(table.key, "person_id", table.concept, table.start),
@@ -133,121 +137,48 @@ LAYOUTS: dict[str, Layout] = {
     },
     "provider": Layout(required=("provider_id",), optional=("specialty_concept_id", "specialty_source_value")),
     "death": Layout(required=("person_id", "death_date")),
-    "concept": Layout(required=("concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_code")),
+    "concept": Layout(
+        required=("concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_code"),
+        optional=("concept_class_id",),
+    ),
+    "concept_ancestor": Layout(required=("ancestor_concept_id", "descendant_concept_id")),
+    DRUG_ERA.table: _layout(DRUG_ERA, is_required=False),
+    "cdm_source": Layout(required=(), optional=("cdm_version",)),
 }
 """The tables that are read, by name. What identifies a person by itself (`birth_datetime`, `npi`, a name) is not read;
 year, month and day of birth are, for the age in whole years, and go no further."""
 
-_ENDINGS = (".parquet", ".csv", ".csv.gz")
+STANDARD = Standard(
+    name="OMOP",
+    prefix=PREFIX,
+    layouts=LAYOUTS,
+    reads="OMOP CDM 5.3 and 5.4",
+    is_number=lambda name: name.endswith("_id"),  # an integer column with nulls is often written as 8507.0
+)
+
+VERSION_MARKS: dict[str, tuple[tuple[str, str], ...]] = {
+    "5.4": (
+        ("visit_occurrence", "admitted_from_concept_id"),
+        ("visit_occurrence", "discharged_to_concept_id"),
+        ("procedure_occurrence", "procedure_end_date"),
+    ),
+    "5.3": (
+        ("visit_occurrence", "admitting_source_concept_id"),
+        ("visit_occurrence", "discharge_to_concept_id"),
+    ),
+}
+"""Columns that only one version of the CDM has, newest version first: 5.4 renamed the two of visits and added the last
+of procedures. None of them is needed: both versions are read alike."""
 
 
-class OmopFolder:
-    """A folder with one file (or folder of files) per OMOP table, as Parquet or CSV; names in any case."""
+def cdm_version(columns: Mapping[str, tuple[str, ...]]) -> str:
+    """The version of the CDM, by the columns of the tables that are there.
 
-    def __init__(self, location: str, null_markers: Sequence[str]) -> None:
-        """Remembers where to look; nothing is read yet.
+    Args:
+        columns: Columns of each table, in any case.
 
-        Args:
-            location: The folder.
-            null_markers: Texts that mean null.
-        """
-        self._folder = Path(location)
-        self._null_markers = tuple(null_markers)
-
-    def files(self) -> dict[str, tuple[Path, ...]]:
-        """The files behind each table that is there.
-
-        Raises:
-            SourceError: The folder or a required table is not there or not readable, or a table is there twice.
-        """
-        if not self._folder.is_dir():
-            raise SourceError(
-                f"The OMOP folder {self._folder} is not there, or is no folder. Set E2I_DATA (or source.location) to "
-                "the folder that holds person, visit_occurrence and the other tables as Parquet or CSV."
-            )
-        try:
-            entries = {entry.name.lower(): entry for entry in sorted(self._folder.iterdir())}
-        except OSError as err:
-            raise SourceError(
-                f"The OMOP folder {self._folder} cannot be listed: {err.strerror}. Grant this user leave to read it."
-            ) from err
-        found = {table: files for table in LAYOUTS if (files := self._files_of(table, entries))}
-        missing = [table for table, layout in LAYOUTS.items() if layout.is_required and table not in found]
-        if missing:
-            raise SourceError(
-                f"The OMOP folder {self._folder} lacks {', '.join(missing)} (it has: {', '.join(found) or 'none'}). "
-                f"Bring each as <table>{', <table>'.join(_ENDINGS)} or as a folder <table> of such files."
-            )
-        return found
-
-    def open(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        """Makes two views per table: `omop_<table>`, cleaned, and `omop_<table>_file`, as it stands in the file.
-
-        Cleaned means: the columns of the layout, all text, trimmed, null markers null, ids without a decimal part. A
-        table that may be absent, and is, becomes a view without rows.
-
-        Raises:
-            SourceError: A file cannot be read, or a required column is not there.
-        """
-        found = self.files()
-        for table, layout in LAYOUTS.items():
-            reader, columns = self._reader(connection, table, found.get(table, ()))
-            missing = [name for name in layout.required if reader and name not in columns]
-            if missing:
-                raise SourceError(
-                    f"{table} in {self._folder} lacks the column(s) {', '.join(missing)}; it has "
-                    f"{', '.join(sorted(columns))}. The connector reads OMOP CDM 5.x."
-                )
-            wanted = ", ".join(self._cleaned(name, columns) for name in (*layout.required, *layout.optional))
-            origin = f"FROM {reader}" if reader else "WHERE FALSE"
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW {PREFIX}{table} AS SELECT {wanted} {origin}")
-            whole = f"SELECT * FROM {reader}" if reader else f"SELECT * FROM {PREFIX}{table}"
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW {PREFIX}{table}_file AS {whole}")
-
-    def _files_of(self, table: str, entries: Mapping[str, Path]) -> tuple[Path, ...]:
-        candidates = [entries[name] for name in (table, *(table + ending for ending in _ENDINGS)) if name in entries]
-        if len(candidates) > 1:
-            raise SourceError(
-                f"The OMOP folder {self._folder} holds {table} more than once: "
-                f"{', '.join(c.name for c in candidates)}. Leave only one of them."
-            )
-        if not candidates or candidates[0].is_file():
-            return tuple(candidates)
-        return tuple(
-            file for file in sorted(candidates[0].iterdir()) if file.is_file() and file.name.lower().endswith(_ENDINGS)
-        )
-
-    def _reader(
-        self, connection: "duckdb.DuckDBPyConnection", table: str, files: Sequence[Path]
-    ) -> tuple[str, dict[str, str]]:
-        """The table function that reads a table, and its columns' own names by lower-case name."""
-        import duckdb
-
-        if not files:
-            return "", {}
-        names = "[" + ", ".join(literal(file) for file in files) + "]"
-        is_parquet = files[0].name.lower().endswith(".parquet")
-        reader = (
-            f"read_parquet({names}, union_by_name = true)"
-            if is_parquet
-            else f"read_csv({names}, header = true, all_varchar = true, union_by_name = true)"
-        )
-        try:
-            described = connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()
-        except duckdb.Error as err:
-            raise SourceError(
-                f"{table} cannot be read from {', '.join(str(file) for file in files)}: "
-                f"{type(err).__name__}. See that each file is whole, and Parquet or CSV as its name says."
-            ) from None  # the engine quotes what it could not read, and that may be a patient's value
-        return reader, {name.lower(): name for name, *_ in described}
-
-    def _cleaned(self, name: str, columns: Mapping[str, str]) -> str:
-        if name not in columns:
-            return f"CAST(NULL AS VARCHAR) AS {name}"
-        text = f"trim(CAST({quoted(columns[name])} AS VARCHAR))"
-        if name.endswith("_id"):  # an integer column with nulls is often written as 8507.0
-            text = f"regexp_replace({text}, '^(-?[0-9]+)[.]0+$', '\\1')"
-        if not self._null_markers:
-            return f"{text} AS {name}"
-        markers = ", ".join(literal(marker.strip()) for marker in self._null_markers)
-        return f"CASE WHEN {text} NOT IN ({markers}) THEN {text} END AS {name}"
+    Returns:
+        `5.4`, `5.3`, or an empty text where no column tells.
+    """
+    have = {(table, name.lower()) for table, names in columns.items() for name in names}
+    return next((version for version, marks in VERSION_MARKS.items() if have & set(marks)), "")

@@ -61,6 +61,12 @@ def _omop(options: Mapping[str, Any], place: Place) -> Connector:
     return OmopConnector(place.location, place.cohort, _one_brand("omop", place), **options)
 
 
+def _synthea(options: Mapping[str, Any], place: Place) -> Connector:
+    from e2i_pipeline.resources.connectors.synthea import SyntheaConnector
+
+    return SyntheaConnector(place.location, place.cohort, _one_brand("synthea", place), **options)
+
+
 def _one_brand(kind: str, place: Place) -> str:
     if len(place.brands) != 1:
         raise ConfigurationError(
@@ -69,4 +75,4 @@ def _one_brand(kind: str, place: Place) -> str:
     return place.brands[0]
 
 
-_KINDS = {"synthetic": _synthetic, "files": _files, "omop": _omop}
+_KINDS = {"synthetic": _synthetic, "files": _files, "omop": _omop, "synthea": _synthea}

@@ -5,12 +5,17 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
+from e2i_pipeline.resources.connectors.omop import OmopConnector
+
+Row = dict[str, Any]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "person": (
@@ -143,6 +148,30 @@ def _typed(name: str, values: list[str]) -> pa.Array:
     if name.endswith("_id") and name not in ("domain_id", "vocabulary_id"):
         return pa.array([float(v) if v else None for v in values], type=pa.float64())
     return pa.array([v or None for v in values], type=pa.string())
+
+
+def connector(folder: Path, cohort: CohortDefinition = COHORT, **options: Any) -> OmopConnector:
+    """The connector over a drop."""
+    return OmopConnector(str(folder), cohort, "Relief", **options)
+
+
+def read(connection: duckdb.DuckDBPyConnection, source: OmopConnector, table: str, order: str = "ALL") -> list[Row]:
+    """The rows of a canonical table."""
+    query = source.query(connection, table)
+    assert query is not None
+    result = connection.execute(f"SELECT * FROM ({query}) ORDER BY {order}")
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def journeys(connection: duckdb.DuckDBPyConnection, folder: Path, cohort: CohortDefinition = COHORT) -> list[Row]:
+    """The journeys of a drop."""
+    return read(connection, connector(folder, cohort), "patient_journeys", "patient_id, journey_start_date")
+
+
+def events(connection: duckdb.DuckDBPyConnection, folder: Path, cohort: CohortDefinition = COHORT) -> list[Row]:
+    """The events of a drop."""
+    return read(connection, connector(folder, cohort), "treatment_events", "patient_id, sequence_number")
 
 
 def shared_omop() -> Path:

@@ -1,18 +1,15 @@
-"""The OMOP connector: what becomes a journey and an event, in every form of file, and what it refuses."""
+"""The OMOP connector: what becomes a journey and an event, in every form of file."""
 
 import gzip
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
-from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
+from e2i_pipeline.contracts.cohort import ConceptSet
 from e2i_pipeline.contracts.tables import TABLES
-from e2i_pipeline.errors import ConfigurationError, SourceError
 from e2i_pipeline.resources.connectors.omop import OmopConnector
 from e2i_pipeline_tests.resources.connectors.omop_drop import (
     ACETAMINOPHEN,
@@ -22,9 +19,12 @@ from e2i_pipeline_tests.resources.connectors.omop_drop import (
     SINUSITIS,
     VACCINE,
     Drop,
+    Row,
+    connector,
+    events,
+    journeys,
+    read,
 )
-
-Row = dict[str, Any]
 
 
 @pytest.fixture
@@ -36,26 +36,6 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 @pytest.fixture
 def drop() -> Drop:
     return Drop()
-
-
-def connector(folder: Path, cohort: CohortDefinition = COHORT, **options: Any) -> OmopConnector:
-    return OmopConnector(str(folder), cohort, "Relief", **options)
-
-
-def read(connection: duckdb.DuckDBPyConnection, source: OmopConnector, table: str, order: str = "ALL") -> list[Row]:
-    query = source.query(connection, table)
-    assert query is not None
-    result = connection.execute(f"SELECT * FROM ({query}) ORDER BY {order}")
-    names = [column[0] for column in result.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
-def journeys(connection: duckdb.DuckDBPyConnection, folder: Path, cohort: CohortDefinition = COHORT) -> list[Row]:
-    return read(connection, connector(folder, cohort), "patient_journeys", "patient_id, journey_start_date")
-
-
-def events(connection: duckdb.DuckDBPyConnection, folder: Path, cohort: CohortDefinition = COHORT) -> list[Row]:
-    return read(connection, connector(folder, cohort), "treatment_events", "patient_id, sequence_number")
 
 
 @pytest.mark.parametrize("form", ["parquet", "typed", "csv"])
@@ -266,33 +246,6 @@ def test_cohort_may_rest_on_any_clinical_table(
     assert (found["treatment_initiated"], found["days_to_treatment"]) == (1, 60)
 
 
-def test_without_providers_no_professional_is_delivered(
-    connection: duckdb.DuckDBPyConnection, drop: Drop, tmp_path: Path
-) -> None:
-    source = connector(drop.write(tmp_path))
-    assert source.query(connection, "hcp_profiles") is None
-    assert source.query(connection, "engagement_events") is None
-    assert "hcp_id" not in read(connection, source, "patient_journeys")[0]
-    assert "hcp_id" not in read(connection, source, "treatment_events")[0]
-
-
-def test_providers_become_profiles_known_from_their_first_mention(
-    connection: duckdb.DuckDBPyConnection, drop: Drop, tmp_path: Path
-) -> None:
-    drop.tables["condition_occurrence"][1]["provider_id"] = 0
-    drop.add("provider", provider_id=7, npi="123", specialty_concept_id=0, specialty_source_value="Allergy")
-    drop.add("provider", provider_id=8, specialty_concept_id=SINUSITIS)
-    drop.add("concept", concept_id=38004447, concept_name="Cardiology", domain_id="Provider", vocabulary_id="Medicare")
-    drop.tables["provider"][1]["specialty_concept_id"] = 38004447
-    source = connector(drop.write(tmp_path))
-    profiles = read(connection, source, "hcp_profiles", "hcp_id")
-    assert [(p["hcp_id"], p["specialty"], p["updated_at"].date().isoformat()) for p in profiles] == [
-        ("7", "Allergy", "2015-03-10"),
-        ("8", "Cardiology", "2019-12-31"),  # never mentioned: known by the data's last day
-    ]
-    assert [j["hcp_id"] for j in read(connection, source, "patient_journeys", "patient_id")] == ["7", None]
-
-
 def test_icd_code_is_delivered_where_there_is_one(
     connection: duckdb.DuckDBPyConnection, drop: Drop, tmp_path: Path
 ) -> None:
@@ -323,96 +276,3 @@ def test_fingerprint_follows_files_and_cohort_only(drop: Drop, tmp_path: Path) -
     drop.condition("2", "2018-01-01")
     drop.write(folder)
     assert source.fingerprint("patient_journeys") != before
-
-
-def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"is not there.*E2I_DATA"):
-        connector(tmp_path / "nowhere").fingerprint("patient_journeys")
-
-
-def test_missing_table_is_refused_with_what_is_there(drop: Drop, tmp_path: Path) -> None:
-    folder = drop.write(tmp_path, skip=["drug_exposure", "person"])
-    with pytest.raises(SourceError, match=r"lacks person, drug_exposure \(it has: observation_period, condition"):
-        connector(folder).fingerprint("patient_journeys")
-
-
-def test_table_that_is_there_twice_is_refused(drop: Drop, tmp_path: Path) -> None:
-    folder = drop.write(tmp_path)
-    shutil.copy(folder / "person.parquet", folder / "person.csv")
-    with pytest.raises(SourceError, match=r"holds person more than once: person\.parquet, person\.csv"):
-        connector(folder).fingerprint("patient_journeys")
-
-
-def test_missing_column_is_refused_with_what_is_there(
-    connection: duckdb.DuckDBPyConnection, drop: Drop, tmp_path: Path
-) -> None:
-    folder = drop.write(tmp_path, "csv")
-    (folder / "drug_exposure.csv").write_text("drug_exposure_id,patient\n1,2\n", encoding="utf-8")
-    with pytest.raises(SourceError, match=r"lacks the column\(s\) person_id, drug_concept_id.* it has.*patient"):
-        connector(folder).query(connection, "patient_journeys")
-
-
-def test_broken_file_is_refused_without_its_content(
-    connection: duckdb.DuckDBPyConnection, drop: Drop, tmp_path: Path
-) -> None:
-    folder = drop.write(tmp_path)
-    (folder / "person.parquet").write_bytes(b"PAR1 Jane Doe")
-    with pytest.raises(SourceError, match=r"person cannot be read from .*person\.parquet") as refused:
-        connector(folder).query(connection, "patient_journeys")
-    assert "Jane" not in str(refused.value)
-
-
-def test_engine_failure_is_explained_without_its_words(drop: Drop, tmp_path: Path) -> None:
-    explained = connector(drop.write(tmp_path, "csv")).explain("patient_journeys", duckdb.ConversionException("Jane"))
-    assert "ConversionException" in explained
-    assert "person.csv" in explained
-    assert "Jane" not in explained
-
-
-def test_concepts_that_match_nothing_are_refused_with_counts(
-    connection: duckdb.DuckDBPyConnection, drop: Drop, tmp_path: Path
-) -> None:
-    folder = drop.write(tmp_path)
-    unknown = COHORT.model_copy(update={"index_event": ConceptSet(table="condition_occurrence", concepts=(5, 6))})
-    with pytest.raises(SourceError, match=r"cohort\.index_event.*\(5, 6\) matched 0 of 2 rows in condition_occ"):
-        connector(folder, unknown).query(connection, "patient_journeys")
-    untreated = COHORT.model_copy(update={"treatment": ConceptSet(table="drug_exposure", concepts=(5,))})
-    with pytest.raises(SourceError, match=r"cohort\.treatment.* matched 0 of 1 rows in drug_exposure"):
-        connector(folder, untreated).query(connection, "treatment_events")
-
-
-def test_matches_that_cannot_be_used_are_refused_with_counts(
-    connection: duckdb.DuckDBPyConnection, drop: Drop, tmp_path: Path
-) -> None:
-    for row in drop.tables["condition_occurrence"]:
-        row["condition_start_date"] = "soon"
-    with pytest.raises(SourceError, match="matched 2 of 2 rows in condition_occurrence, 0 of them usable"):
-        connector(drop.write(tmp_path)).query(connection, "patient_journeys")
-
-
-def test_drop_without_any_date_is_refused(connection: duckdb.DuckDBPyConnection, drop: Drop, tmp_path: Path) -> None:
-    for table, column in (("condition_occurrence", "condition_start_date"), ("visit_occurrence", "visit_start_date")):
-        for row in drop.tables[table]:
-            row[column] = ""
-    drop.tables["drug_exposure"].clear()
-    with pytest.raises(SourceError, match="No row of the OMOP folder's clinical tables has a readable event date"):
-        connector(drop.write(tmp_path)).query(connection, "patient_journeys")
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"index_event": None}, r"cohort\.index_event must name"),
-        ({"treatment": None}, r"cohort\.treatment must name"),
-        ({"treatment": ConceptSet(table="drug_era", concepts=(1,))}, r"treatment\.table must be one of condition_occ"),
-        ({"treatment": ConceptSet(table="drug_exposure", concepts=(1, 0))}, r"treatment\.concepts holds 0"),
-    ],
-)
-def test_cohort_that_cannot_be_is_refused(tmp_path: Path, changed: Row, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        connector(tmp_path, COHORT.model_copy(update=changed))
-
-
-def test_index_concepts_are_those_of_the_fixture() -> None:
-    assert COHORT.index_event is not None
-    assert COHORT.index_event.concepts == (SINUSITIS, BRONCHITIS)

@@ -116,6 +116,44 @@ def test_defects_agree_with_the_readme(defects: dict[str, dict[str, tuple[int, i
     assert any("a subset of 639 concepts" in words for words in defects["concept"])
 
 
+def test_rules_of_the_cohort_exclude_what_they_say(chosen: Settings) -> None:
+    rules = {"index_in_observation": True, "prior_observation_days": 365, "washout_days": 365}
+    source = OmopConnector(str(chosen.source.location), chosen.cohort.model_copy(update=rules), chosen.brands[0])
+    with duckdb.connect() as opened:
+        query = source.query(opened, "patient_journeys")
+        assert only(opened, f"SELECT count(*), count_if(treatment_initiated = 1) FROM ({query})") == (942, 342)
+        found = source.defects(opened, "patient_journeys")
+    excluded = [(d.rows, d.of_rows) for d in found if d.table == "cohort"]
+    assert excluded == [(7, 2301), (1, 970), (90, 2294), (18, 969), (205, 2204), (9, 951)]
+    assert [d.defect for d in found if d.table == "cdm_source"] == ["OMOP CDM 5.4 by its columns"]
+
+
+def test_eras_of_the_drop_are_those_that_would_be_derived(chosen: Settings, tmp_path: Path) -> None:
+    """Of eras whose ingredient is also the concept of an exposure: without a vocabulary only these are comparable."""
+    folder = shared_omop()
+    for file in folder.glob("*.parquet"):
+        if file.stem != "drug_era":
+            (tmp_path / file.name).symlink_to(file)
+    assert chosen.cohort.treatment is not None
+    treatment = chosen.cohort.treatment.model_copy(update={"table": "drug_era"})
+    cohort = chosen.cohort.model_copy(update={"treatment": treatment})
+    source = OmopConnector(str(tmp_path), cohort, chosen.brands[0])
+    with duckdb.connect() as opened:
+        query = source.query(opened, "patient_journeys")
+        assert only(opened, f"SELECT count(*), count_if(treatment_initiated = 1) FROM ({query})") == (970, 364)
+        columns = "person_id, drug_concept_id, drug_era_start_date, drug_era_end_date"
+        given = f"(SELECT {columns} FROM '{folder}/drug_era.parquet')"
+        derived = (
+            f"(SELECT {columns} FROM omop_drug_era WHERE drug_concept_id IN (SELECT drug_concept_id FROM {given}))"
+        )
+        assert only(
+            opened, f"SELECT (SELECT count(*) FROM {derived}), count(*) FROM ({derived} INTERSECT {given})"
+        ) == (
+            6,
+            6,
+        )
+
+
 @pytest.mark.parametrize(
     ("table", "rows"),
     [
