@@ -25,7 +25,8 @@ ifneq (,$(CONFIG))
 export E2I_CONFIG := $(abspath $(CONFIG))
 endif
 ifneq (,$(DATA))
-export E2I_DATA := $(abspath $(DATA))
+# a URL (s3://...) is no path
+export E2I_DATA := $(if $(findstring ://,$(DATA)),$(DATA),$(abspath $(DATA)))
 endif
 # nothing of ours or of our tools phones home
 export DAGSTER_DISABLE_TELEMETRY := 1

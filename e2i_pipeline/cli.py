@@ -2,7 +2,8 @@
 
 `e2i run` calls it for the whole graph of one brand and shows one line a step; `e2i summary` says where the results
 are; `e2i serve` starts the deployed Bento; `e2i dev` starts the UI; `e2i clean` removes old data; `e2i pseudonym`
-hashes identifiers as landing does. What `e2i ledger` and `e2i gate` do stands in `record_commands.py`.
+hashes identifiers as landing does. What `e2i ledger` and `e2i gate` do stands in `record_commands.py`,
+what `e2i source` does in `source_commands.py`.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.contracts.tables import NAMESPACES
 from e2i_pipeline.errors import ConfigurationError, E2IError
 from e2i_pipeline.record_commands import add_record_commands
+from e2i_pipeline.source_commands import add_source_commands
 
 _OWN_STORAGE = (
     "Dagster's default one shows a run that was killed as running for ever, and may find its database locked where "
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--namespace", choices=NAMESPACES, required=True, help="the kind of thing that they name")
     sub.set_defaults(command=_pseudonym, brand=None)
     add_record_commands(commands)
+    add_source_commands(commands)
     return parser
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, History, KnownAt
+from e2i_pipeline.contracts.mapping import TableMapping
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
 _CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
@@ -48,7 +49,7 @@ class SyntheticSettings(Part):
 class FilesSettings(Part):
     """How the user's files are read: `auto` looks at the file name's ending."""
 
-    format: Literal["auto", "parquet", "csv"]
+    format: Literal["auto", "parquet", "csv", "json"]
     null_markers: list[str]
 
 
@@ -72,6 +73,7 @@ class SourceSettings(Part):
     known_at: KnownAt
     absent: Absences
     history: History
+    tables: dict[str, TableMapping]
     synthetic: SyntheticSettings
     files: FilesSettings
     omop: OmopSettings

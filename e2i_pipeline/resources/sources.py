@@ -16,6 +16,7 @@ import dagster as dg
 from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, History, KnownAt
+from e2i_pipeline.contracts.mapping import TableMapping
 from e2i_pipeline.contracts.references import DefectCount, TableRef
 from e2i_pipeline.contracts.tables import KNOWN_AT, SUPERSEDED_AT, TABLES, TableSchema
 from e2i_pipeline.domain import landing, privacy, versions
@@ -49,6 +50,7 @@ class SourceResource(dg.ConfigurableResource):
         known_at: When a row became known (`KnownAt`).
         absent: What the source cannot have (`Absences`).
         history: How it restates and deletes (`History`).
+        tables: How its own tables become canonical ones (`TableMapping` by canonical table).
         url: Address of a database, which may carry a password; empty for kinds without one.
         options: The kind's own settings, e.g. `{"seed": 7, "journeys_per_brand": 20000}`.
         covariates: Columns beyond the data dictionary that are landed too: DuckDB type by column, per table.
@@ -65,6 +67,7 @@ class SourceResource(dg.ConfigurableResource):
     absent: dict
     history: dict = {"restated": [], "tombstones": {}}  # noqa: RUF012 - pydantic copies a default
     options: dict
+    tables: dict = {}  # noqa: RUF012 - pydantic copies a default
     url: str = ""
     covariates: dict = {}  # noqa: RUF012 - pydantic copies a default
     engine: EngineResource
@@ -153,7 +156,7 @@ class SourceResource(dg.ConfigurableResource):
 
     def _claimed(self) -> StateFolder:
         folder = StateFolder(self.state_dir)
-        folder.claim(self.kind, str(self._place) if self.location else "")
+        folder.claim(self.kind, self._place)
         return folder
 
     def _schema(self, table: str) -> TableSchema:
@@ -166,8 +169,9 @@ class SourceResource(dg.ConfigurableResource):
         )
 
     @property
-    def _place(self) -> Path:
-        return Path(self.location).expanduser().absolute()
+    def _place(self) -> str:
+        is_path = self.location and "://" not in self.location
+        return str(Path(self.location).expanduser().absolute()) if is_path else self.location
 
     def _absences(self) -> Absences:
         absent = Absences.model_validate(self.absent)
@@ -189,8 +193,18 @@ class SourceResource(dg.ConfigurableResource):
                 state_dir=self.state_dir,
                 brands=tuple(self.brands),
                 cohort=CohortDefinition.model_validate(self.cohort),
+                tables={name: TableMapping.model_validate(mapping) for name, mapping in self.tables.items()},
+                covariates=self._further(),
             ),
         )
+
+    def _further(self) -> dict[str, list[str]]:
+        """The columns beyond the data dictionary that a mapping may make: those of covariates, and of tombstones."""
+        tombstones = History.model_validate(self.history).tombstones
+        return {
+            table: [*self.covariates.get(table, {}), *([tombstones[table]] if table in tombstones else [])]
+            for table in TABLES
+        }
 
     def _land(
         self,
@@ -209,11 +223,15 @@ class SourceResource(dg.ConfigurableResource):
                 return self._nothing(schema)
             found = {name: dtype for name, dtype, *_ in connection.execute(f"DESCRIBE {query}").fetchall()}
             plan = landing.plan(schema, found, absent, self._history())
-            if plan.missing:
-                raise SourceError(landing.missing_columns_message(plan, list(found)))
+            _require_columns(plan, list(found))
             connection.execute(f"CREATE TEMP TABLE {_READ} AS {landing.read_sql(plan, query)}")
             met = connector.defects(connection, schema.name)
-        except duckdb.Error as err:
+        except SourceError:
+            # What looks wrong may only be that two reads met two versions of the input.
+            if _fingerprint_or_none(connector, schema.name) != before:
+                raise _changed(schema.name) from None
+            raise
+        except (duckdb.Error, OSError) as err:
             # The engine quotes what it could not read, and that may be a patient's value: not a word of it goes on.
             raise self._unreadable(connector, schema.name, before, err) from None
         if _fingerprint_or_none(connector, schema.name) != before:
@@ -240,6 +258,13 @@ class SourceResource(dg.ConfigurableResource):
             return ToolUnavailable(f"{table} did not fit into the engine's memory while it was read. Raise its limit.")
         if _fingerprint_or_none(connector, table) != before:
             return _changed(table)
+        # What a store's library raises comes as the engine's plain error, the root of all its others.
+        is_lost = isinstance(err, (duckdb.IOException, OSError)) or type(err) is duckdb.Error
+        if "://" in self.location and is_lost:
+            return ToolUnavailable(
+                f"The input of {table} at {self.location} could not be read to its end ({type(err).__name__}): its "
+                "store went away, or a file there is cut short. Nothing of it was kept; run again."
+            )
         explain = getattr(connector, "explain", None)
         if explain is not None:
             return SourceError(explain(table, err))
@@ -337,6 +362,11 @@ def _changed(table: str) -> SourceError:
         f"The input of {table} changed while it was read; nothing of it was kept. Run again when it is complete. A "
         "drop is best written under another name and renamed."
     )
+
+
+def _require_columns(plan: landing.Plan, found: list[str]) -> None:
+    if plan.missing:
+        raise SourceError(landing.missing_columns_message(plan, found))
 
 
 def _row(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[int, ...]:

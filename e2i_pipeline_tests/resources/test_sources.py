@@ -363,7 +363,7 @@ class Replaced(FilesConnector):
 
     def query(self, connection: duckdb.DuckDBPyConnection, table: str) -> str | None:
         query = super().query(connection, table)
-        path = self._files(table)[0]
+        path = Path(self._files(table)[0].address)
         path.write_text(EVENTS * 3)
         os.utime(path, ns=(1, 1))
         return query

@@ -1,9 +1,11 @@
 """Which connector reads which kind of source. Each is imported when its kind is chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from e2i_pipeline.contracts.cohort import CohortDefinition
+from e2i_pipeline.contracts.mapping import TableMapping
 from e2i_pipeline.errors import ConfigurationError
 from e2i_pipeline.resources.connectors.base import Connector
 
@@ -17,6 +19,8 @@ class Place(NamedTuple):
         state_dir: The state folder.
         brands: Configured brands.
         cohort: How patients become journeys.
+        tables: How its own tables become canonical ones (`source.tables`), for the kinds in `MAPPED`.
+        covariates: Columns beyond the data dictionary that are landed too, by canonical table.
     """
 
     location: str
@@ -24,6 +28,8 @@ class Place(NamedTuple):
     state_dir: str
     brands: tuple[str, ...]
     cohort: CohortDefinition
+    tables: Mapping[str, TableMapping] = MappingProxyType({})
+    covariates: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
 def connector_of(kind: str, options: Mapping[str, Any], place: Place) -> Connector:
@@ -39,6 +45,11 @@ def connector_of(kind: str, options: Mapping[str, Any], place: Place) -> Connect
     """
     if kind not in _KINDS:
         raise ConfigurationError(f"source.kind is {kind}; there are {', '.join(_KINDS)}.")
+    if place.tables and kind not in MAPPED:
+        raise ConfigurationError(
+            f"source.tables maps {', '.join(place.tables)}, and source.kind is {kind}, whose tables have names of "
+            f"their own. Mappings are for {', '.join(MAPPED)}: take source.tables out, or choose another kind."
+        )
     return _KINDS[kind](options, place)
 
 
@@ -52,7 +63,7 @@ def _synthetic(options: Mapping[str, Any], place: Place) -> Connector:
 def _files(options: Mapping[str, Any], place: Place) -> Connector:
     from e2i_pipeline.resources.connectors.files import FilesConnector
 
-    return FilesConnector(place.location, **options)
+    return FilesConnector(place.location, **options, tables=place.tables, covariates=place.covariates)
 
 
 def _omop(options: Mapping[str, Any], place: Place) -> Connector:
@@ -74,5 +85,8 @@ def _one_brand(kind: str, place: Place) -> str:
         )
     return place.brands[0]
 
+
+MAPPED = ("files",)
+"""The kinds whose tables have whatever names their owner gave them."""
 
 _KINDS = {"synthetic": _synthetic, "files": _files, "omop": _omop, "synthea": _synthea}

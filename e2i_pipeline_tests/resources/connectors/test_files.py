@@ -112,9 +112,9 @@ def test_a_missing_table_names_what_was_sought_and_what_is_there(tmp_path: Path)
         FilesConnector(tmp_path).fingerprint("hcp_profiles")
     assert str(caught.value) == (
         f"{tmp_path} holds no input for hcp_profiles: looked for hcp_profiles.csv, hcp_profiles/*.csv, "
-        "hcp_profiles.parquet, hcp_profiles/*.parquet; found events/, "
+        "hcp_profiles.parquet, hcp_profiles/*.parquet, hcp_profiles.json, hcp_profiles/*.json; found events/, "
         + ", ".join(f"file{i:02}.csv" for i in range(19))
-        + " and 3 more. Add the file, or declare the table in source.absent.tables."
+        + " and 3 more. Add the file, name another in source.tables, or declare the table in source.absent.tables."
     )
 
 
