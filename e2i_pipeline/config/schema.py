@@ -9,21 +9,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from e2i_pipeline.config.part import Part
+from e2i_pipeline.config.postgres_schema import PostgresSettings
 from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, History, KnownAt
 from e2i_pipeline.contracts.mapping import TableMapping
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
 _CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 Parameter = list[bool | int | float | str] | dict[str, bool | int | float]
-
-
-class Part(BaseModel):
-    """A part of the settings: frozen, and refuses a key that it does not know."""
-
-    # Built once, by `Settings`, which holds all parts.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class SyntheticSettings(Part):
@@ -68,7 +63,7 @@ class SyntheaSettings(Part):
 class SourceSettings(Part):
     """Where patient journeys come from, when they became known, and what the source cannot have."""
 
-    kind: Literal["synthetic", "files", "omop", "synthea"]
+    kind: Literal["synthetic", "files", "omop", "synthea", "postgres"]
     location: str | None
     known_at: KnownAt
     absent: Absences
@@ -78,10 +73,11 @@ class SourceSettings(Part):
     files: FilesSettings
     omop: OmopSettings
     synthea: SyntheaSettings
+    postgres: PostgresSettings
 
     @model_validator(mode="after")
     def _located(self) -> "SourceSettings":
-        if self.kind != "synthetic" and not self.location:
+        if self.kind not in ("synthetic", "postgres") and not self.location:
             raise ValueError(
                 f"source.kind is {self.kind}, so source.location (or E2I_DATA) must say where the files lie"
             )

@@ -243,7 +243,7 @@ def build_source(chosen: Settings, engine: EngineResource) -> SourceResource:
         history=source.history.model_dump(mode="json"),
         tables={name: mapping.model_dump(mode="json") for name, mapping in source.tables.items()},
         url=_secret("E2I_SOURCE_URL", chosen.stores.source_url),
-        options=options.model_dump(mode="json", exclude_none=True),
+        options=options.model_dump(mode="json", exclude_none=True, by_alias=True),
         covariates=_covariate_columns(chosen),
         engine=engine,
     )

@@ -20,10 +20,11 @@ from e2i_pipeline.contracts.mapping import TableMapping
 from e2i_pipeline.contracts.references import DefectCount, TableRef
 from e2i_pipeline.contracts.tables import KNOWN_AT, SUPERSEDED_AT, TABLES, TableSchema
 from e2i_pipeline.domain import landing, privacy, versions
-from e2i_pipeline.errors import SourceError, ToolUnavailable
+from e2i_pipeline.errors import E2IError, SourceError, ToolUnavailable
 from e2i_pipeline.resources.connectors.base import Connector
-from e2i_pipeline.resources.connectors.registry import Place, connector_of
+from e2i_pipeline.resources.connectors.registry import Place, connector_of, whereabouts
 from e2i_pipeline.resources.engine import EngineResource, WrittenTable, parquet
+from e2i_pipeline.resources.history import Pulls, pulls_of, with_deletions
 from e2i_pipeline.resources.state_folder import StateFolder
 from e2i_pipeline.storage.keeping import keep_for_use
 from e2i_pipeline.storage.references import write_json
@@ -31,7 +32,9 @@ from e2i_pipeline.storage.references import write_json
 if TYPE_CHECKING:
     import duckdb
 
-_CODE = code_version("contracts/tables.py", "domain", "resources/connectors", "resources/sources.py")
+_CODE = code_version(
+    "contracts/tables.py", "domain", "resources/connectors", "resources/history.py", "resources/sources.py"
+)
 """What of our code decides how an input is landed."""
 
 _READ = "e2i_read"
@@ -42,7 +45,7 @@ class SourceResource(dg.ConfigurableResource):
     """The one source of a state folder.
 
     Attributes:
-        kind: `synthetic`, `files`, `omop` or `synthea`.
+        kind: `synthetic`, `files`, `omop`, `synthea` or `postgres`.
         location: Where the input lies; empty for `synthetic`.
         state_dir: The state folder.
         brands: Configured brands; an OMOP or Synthea drop holds one.
@@ -156,7 +159,7 @@ class SourceResource(dg.ConfigurableResource):
 
     def _claimed(self) -> StateFolder:
         folder = StateFolder(self.state_dir)
-        folder.claim(self.kind, self._place)
+        folder.claim(self.kind, whereabouts(self.kind, self.location, self.url))
         return folder
 
     def _schema(self, table: str) -> TableSchema:
@@ -167,11 +170,6 @@ class SourceResource(dg.ConfigurableResource):
         return content_key(
             _CODE, fingerprint, self.known_at, sorted(columns), schema, privacy.key_id(secret), self.kind, self.history
         )
-
-    @property
-    def _place(self) -> str:
-        is_path = self.location and "://" not in self.location
-        return str(Path(self.location).expanduser().absolute()) if is_path else self.location
 
     def _absences(self) -> Absences:
         absent = Absences.model_validate(self.absent)
@@ -194,17 +192,11 @@ class SourceResource(dg.ConfigurableResource):
                 brands=tuple(self.brands),
                 cohort=CohortDefinition.model_validate(self.cohort),
                 tables={name: TableMapping.model_validate(mapping) for name, mapping in self.tables.items()},
-                covariates=self._further(),
+                covariates=self.covariates,
+                absent=Absences.model_validate(self.absent).columns,
+                history=self._history(),
             ),
         )
-
-    def _further(self) -> dict[str, list[str]]:
-        """The columns beyond the data dictionary that a mapping may make: those of covariates, and of tombstones."""
-        tombstones = History.model_validate(self.history).tombstones
-        return {
-            table: [*self.covariates.get(table, {}), *([tombstones[table]] if table in tombstones else [])]
-            for table in TABLES
-        }
 
     def _land(
         self,
@@ -218,26 +210,28 @@ class SourceResource(dg.ConfigurableResource):
         import duckdb
 
         try:
+            pulls = pulls_of(connector, self.state_dir, schema.name, self._claimed().pseudonym_key())
             query = connector.query(connection, schema.name)
             if query is None:
                 return self._nothing(schema)
             found = {name: dtype for name, dtype, *_ in connection.execute(f"DESCRIBE {query}").fetchall()}
             plan = landing.plan(schema, found, absent, self._history())
+            plan = with_deletions(plan) if pulls else plan
             _require_columns(plan, list(found))
             connection.execute(f"CREATE TEMP TABLE {_READ} AS {landing.read_sql(plan, query)}")
             met = connector.defects(connection, schema.name)
         except SourceError:
             # What looks wrong may only be that two reads met two versions of the input.
-            if _fingerprint_or_none(connector, schema.name) != before:
+            if _has_changed(connector, schema.name, before):
                 raise _changed(schema.name) from None
             raise
         except (duckdb.Error, OSError) as err:
             # The engine quotes what it could not read, and that may be a patient's value: not a word of it goes on.
             raise self._unreadable(connector, schema.name, before, err) from None
-        if _fingerprint_or_none(connector, schema.name) != before:
+        if _has_changed(connector, schema.name, before):
             raise _changed(schema.name)
         try:
-            return self._write(connection, plan, tuple(met), absent)
+            return self._write(connection, plan, tuple(met), absent, pulls)
         except (duckdb.Error, OSError) as err:
             raise ToolUnavailable(
                 f"{schema.name} was read and could not be written to {self._folder(schema.name)} "
@@ -256,7 +250,7 @@ class SourceResource(dg.ConfigurableResource):
 
         if isinstance(err, duckdb.OutOfMemoryException):
             return ToolUnavailable(f"{table} did not fit into the engine's memory while it was read. Raise its limit.")
-        if _fingerprint_or_none(connector, table) != before:
+        if _has_changed(connector, table, before):
             return _changed(table)
         # What a store's library raises comes as the engine's plain error, the root of all its others.
         is_lost = isinstance(err, (duckdb.IOException, OSError)) or type(err) is duckdb.Error
@@ -267,7 +261,8 @@ class SourceResource(dg.ConfigurableResource):
             )
         explain = getattr(connector, "explain", None)
         if explain is not None:
-            return SourceError(explain(table, err))
+            said = explain(table, err)
+            return said if isinstance(said, E2IError) else SourceError(said)
         return SourceError(
             f"The {self.kind} source's input for {table} at {self.location or self.state_dir} cannot be read as "
             f"declared ({type(err).__name__} in the engine). Check its files and source.{self.kind}."
@@ -279,15 +274,19 @@ class SourceResource(dg.ConfigurableResource):
         plan: landing.Plan,
         met: tuple[DefectCount, ...],
         absent: Collection[str],
+        pulls: Pulls | None,
     ) -> TableRef:
         known_at = KnownAt.model_validate(self.known_at)
         rows, *counts = _row(connection, landing.defects_sql(plan, _READ))
         lacking, timeless = _row(connection, versions.known_at_defects_sql(plan, known_at, _READ))
         for name, statement in landing.pseudonym_maps(plan, _READ).items():
             connection.execute(f"CREATE TEMP TABLE {name} AS {statement}")
+        landed = f"({landing.landed_sql(plan, _READ)})"
+        if pulls is not None:
+            landed = pulls.add(connection, plan, landed)
         written = self.engine.write(
             connection,
-            versions.known_sql(plan, known_at, f"({landing.landed_sql(plan, _READ)})"),
+            versions.known_sql(plan, known_at, landed),
             self._folder(plan.schema.name),
             order_by=_order(plan),
         )
@@ -348,6 +347,11 @@ def _no_input(schema: TableSchema) -> DefectCount:
         of_rows=0,
         treatment="left out, with the features that need it",
     )
+
+
+def _has_changed(connector: Connector, table: str, before: str) -> bool:
+    """Whether a table changed while it was read, of a source that does not show one moment of itself to its reader."""
+    return not getattr(connector, "reads_one_moment", False) and _fingerprint_or_none(connector, table) != before
 
 
 def _fingerprint_or_none(connector: Connector, table: str) -> str | None:

@@ -1,10 +1,11 @@
 """Which connector reads which kind of source. Each is imported when its kind is chosen."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from e2i_pipeline.contracts.cohort import CohortDefinition
+from e2i_pipeline.contracts.cohort import CohortDefinition, History
 from e2i_pipeline.contracts.mapping import TableMapping
 from e2i_pipeline.errors import ConfigurationError
 from e2i_pipeline.resources.connectors.base import Connector
@@ -20,7 +21,9 @@ class Place(NamedTuple):
         brands: Configured brands.
         cohort: How patients become journeys.
         tables: How its own tables become canonical ones (`source.tables`), for the kinds in `MAPPED`.
-        covariates: Columns beyond the data dictionary that are landed too, by canonical table.
+        covariates: Columns beyond the data dictionary that are landed: DuckDB type by column, per table.
+        absent: Columns that the source declares it cannot have, per table.
+        history: How it restates and deletes.
     """
 
     location: str
@@ -29,7 +32,23 @@ class Place(NamedTuple):
     brands: tuple[str, ...]
     cohort: CohortDefinition
     tables: Mapping[str, TableMapping] = MappingProxyType({})
-    covariates: Mapping[str, Collection[str]] = MappingProxyType({})
+    covariates: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    absent: Mapping[str, Sequence[str]] = MappingProxyType({})
+    history: History = History()
+
+
+def whereabouts(kind: str, location: str, url: str) -> str:
+    """What is said of a source's place: of a database without user, password and port; empty where it has none.
+
+    Raises:
+        ConfigurationError: The address of the database cannot be understood.
+    """
+    if kind == "postgres" and url:
+        from e2i_pipeline.resources.connectors.postgres_session import host_and_database
+
+        return host_and_database(url)
+    is_path = location and "://" not in location
+    return str(Path(location).expanduser().absolute()) if is_path else location
 
 
 def connector_of(kind: str, options: Mapping[str, Any], place: Place) -> Connector:
@@ -63,7 +82,11 @@ def _synthetic(options: Mapping[str, Any], place: Place) -> Connector:
 def _files(options: Mapping[str, Any], place: Place) -> Connector:
     from e2i_pipeline.resources.connectors.files import FilesConnector
 
-    return FilesConnector(place.location, **options, tables=place.tables, covariates=place.covariates)
+    further = {
+        table: [*place.covariates.get(table, {}), *filter(None, [place.history.tombstones.get(table)])]
+        for table in {*place.covariates, *place.history.tombstones}
+    }
+    return FilesConnector(place.location, **options, tables=place.tables, covariates=further)
 
 
 def _omop(options: Mapping[str, Any], place: Place) -> Connector:
@@ -78,6 +101,12 @@ def _synthea(options: Mapping[str, Any], place: Place) -> Connector:
     return SyntheaConnector(place.location, place.cohort, _one_brand("synthea", place), **options)
 
 
+def _postgres(options: Mapping[str, Any], place: Place) -> Connector:
+    from e2i_pipeline.resources.connectors.postgres import PostgresConnector
+
+    return PostgresConnector(place.url, place.covariates, place.absent, place.history.tombstones, **options)
+
+
 def _one_brand(kind: str, place: Place) -> str:
     if len(place.brands) != 1:
         raise ConfigurationError(
@@ -89,4 +118,4 @@ def _one_brand(kind: str, place: Place) -> str:
 MAPPED = ("files",)
 """The kinds whose tables have whatever names their owner gave them."""
 
-_KINDS = {"synthetic": _synthetic, "files": _files, "omop": _omop, "synthea": _synthea}
+_KINDS = {"synthetic": _synthetic, "files": _files, "omop": _omop, "synthea": _synthea, "postgres": _postgres}
