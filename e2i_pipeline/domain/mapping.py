@@ -47,6 +47,12 @@ def needed(mapping: TableMapping, used: Used) -> tuple[str, ...]:
     return tuple(name for name in _named(mapping, used) if name not in MADE)
 
 
+def reads_row_order(mapping: TableMapping, used: Used) -> bool:
+    """Whether a mapping rests on the order in which the rows of its input stand."""
+    ordered = [part for part in (mapping.order, mapping.one_row) if part is not None]
+    return any(not part.by for part in ordered) or ROW in _named(mapping, used)
+
+
 def passing(
     table: str, mapping: TableMapping, used: Used, found: Collection[str], covariates: Collection[str]
 ) -> tuple[str, ...]:

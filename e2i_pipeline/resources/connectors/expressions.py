@@ -29,8 +29,8 @@ def columns_read(
     functions = _functions(connection)
 
     def parse(sql: str) -> str:
-        row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {sql}"]).fetchone()
-        return str(row[0]) if row else json.dumps({"error": True})
+        rows = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {sql}"]).fetchall()  # to its end
+        return str(rows[0][0]) if rows else json.dumps({"error": True})
 
     return {
         sql: read_expression(parse(embedded(sql)), f"source.tables.{table}.{key}", functions, parse)
@@ -50,7 +50,7 @@ def check_types(
 
     for key, sql in expressions.items():
         try:
-            connection.execute(f"DESCRIBE SELECT {embedded(sql)} FROM ({relation})")
+            connection.execute(f"DESCRIBE SELECT {embedded(sql)} FROM ({relation})").fetchall()
         except duckdb.Error as err:
             raise ConfigurationError(
                 f"source.tables.{table}.{key}: the engine does not take it ({type(err).__name__}): a function that "

@@ -6,10 +6,10 @@ Any connector whose tables have columns of their own names may use it; where the
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from e2i_pipeline.contracts.mapping import MADE, REPETITION, TableMapping
+from e2i_pipeline.contracts.mapping import MADE, REPETITION, ROW, TableMapping
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.domain import mapping_counts
-from e2i_pipeline.domain.mapping import Used, expressions, mapped_sql, needed, ordered_sql
+from e2i_pipeline.domain.mapping import Used, expressions, mapped_sql, needed, ordered_sql, reads_row_order
 from e2i_pipeline.domain.mapping_check import check_input, check_used
 from e2i_pipeline.errors import ConfigurationError
 from e2i_pipeline.resources.connectors.expressions import check_types, check_zones, columns_read
@@ -63,13 +63,28 @@ class MappedInput(NamedTuple):
         return mapped_sql(self.table, mapping, self.found, self.relation, self.used, self.covariates)
 
 
-def needed_columns(connection: "duckdb.DuckDBPyConnection", table: str, mapping: TableMapping) -> tuple[str, ...]:
+def named_columns(
+    connection: "duckdb.DuckDBPyConnection", table: str, mapping: TableMapping, has_order: bool
+) -> tuple[str, ...]:
     """The columns of the input that a mapping names, its expressions checked.
 
+    Args:
+        connection: Any connection of the engine: nothing is read.
+        table: Canonical table.
+        mapping: Its mapping.
+        has_order: Whether the rows of the input stand in an order, as those of a file do.
+
     Raises:
-        ConfigurationError: An expression is more than one over the columns of a row.
+        ConfigurationError: An expression is more than one over the columns of a row; or the mapping asks for the
+            order of an input that has none.
     """
-    return needed(mapping, columns_read(connection, expressions(mapping), table))
+    used = columns_read(connection, expressions(mapping), table)
+    if not has_order and reads_row_order(mapping, used):
+        raise ConfigurationError(
+            f"source.tables.{table} asks for the place of a row ({ROW}, or an order without `by`), and the rows of a "
+            "database stand in none. Name the columns that order them in `by`, and a key of its own for an id."
+        )
+    return needed(mapping, used)
 
 
 def map_input(

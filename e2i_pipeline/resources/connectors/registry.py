@@ -104,7 +104,9 @@ def _synthea(options: Mapping[str, Any], place: Place) -> Connector:
 def _postgres(options: Mapping[str, Any], place: Place) -> Connector:
     from e2i_pipeline.resources.connectors.postgres import PostgresConnector
 
-    return PostgresConnector(place.url, place.covariates, place.absent, place.history.tombstones, **options)
+    return PostgresConnector(
+        place.url, place.covariates, place.absent, place.history.tombstones, place.tables, **options
+    )
 
 
 def _one_brand(kind: str, place: Place) -> str:
@@ -115,7 +117,7 @@ def _one_brand(kind: str, place: Place) -> str:
     return place.brands[0]
 
 
-MAPPED = ("files",)
+MAPPED = ("files", "postgres")
 """The kinds whose tables have whatever names their owner gave them."""
 
 _KINDS = {"synthetic": _synthetic, "files": _files, "omop": _omop, "synthea": _synthea, "postgres": _postgres}
