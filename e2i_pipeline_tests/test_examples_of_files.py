@@ -145,14 +145,31 @@ def test_a_wide_dirty_file_lands_with_its_defects_counted(tmp_path: Path) -> Non
     assert tables["hcp_profiles"].is_absent
 
 
-def test_a_wide_dirty_file_goes_through_the_whole_graph(tmp_path: Path) -> None:
-    product = Product(
-        tmp_path / "state",
+def encounters(folder: Path) -> Product:
+    return Product(
+        folder / "state",
         E2I_CONFIG=str(PROJECT / "examples" / "encounters.yaml"),
-        E2I_DATA=str(write_encounters(tmp_path / "drop")),
+        E2I_DATA=str(write_encounters(folder / "drop")),
         E2I__OPTUNA__SEARCH__N_TRIALS="3",
     )
-    done = product.e2i("run")
+
+
+def test_a_wide_dirty_file_gives_rows_to_learn_from(tmp_path: Path) -> None:
+    product = encounters(tmp_path)
+    done = product.materialize("*training_dataset", "Readmission")
+    assert done.status == 0, done.text
+    [file] = product.state.glob("training/Readmission/*/data.parquet")
+    query = f"SELECT count(*), count(target), count(DISTINCT a1c_result), avg(age_at_diagnosis) FROM '{file}'"
+    journeys, settled, results, age = duckdb.sql(query).fetchall()[0]
+    assert journeys == 3_781
+    assert 0.9 * journeys < settled <= journeys
+    assert results == 4, "None is a value: it says that the test was not done"
+    assert 40 < age < 80
+
+
+@pytest.mark.slow
+def test_a_wide_dirty_file_goes_through_the_whole_graph(tmp_path: Path) -> None:
+    done = encounters(tmp_path).e2i("run")
     assert done.status == 0, done.text
     assert "e2i-Readmission-conversion version 1" in done.text
     assert "Input defects 2 kinds counted" in done.text

@@ -6,6 +6,7 @@ from typing import Any
 import duckdb
 import psycopg2
 import pyarrow as pa
+import pytest
 
 from e2i_pipeline.contracts.tables import TABLES
 from e2i_pipeline.domain.synthetic import generate
@@ -26,7 +27,13 @@ _TYPES = {
 PASSWORD = "a-readers-password"  # noqa: S105 - of a server that is gone with the test
 
 
-def test_the_example_runs_as_a_user_who_may_only_read(postgres: servers.Postgres, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "is_whole",
+    [pytest.param(False, id="up to the training rows"), pytest.param(True, id="whole", marks=pytest.mark.slow)],
+)
+def test_the_example_runs_as_a_user_who_may_only_read(
+    postgres: servers.Postgres, tmp_path: Path, is_whole: bool
+) -> None:
     owner = postgres.database()
     world = generate(("Kisqali",), 7, 1500, 180, "confounded")
     for name, table in world.tables.items():
@@ -44,7 +51,7 @@ def test_the_example_runs_as_a_user_who_may_only_read(postgres: servers.Postgres
         E2I__BRANDS="[Kisqali]",
         E2I__OPTUNA__SEARCH__N_TRIALS="3",
     )
-    done = product.e2i("run", "--brand", "Kisqali")
+    done = product.e2i("run", "--brand", "Kisqali") if is_whole else product.materialize("*training_dataset", "Kisqali")
     assert done.status == 0, done.text[-5000:]
     assert PASSWORD not in done.text
     holding = [p for p in product.state.rglob("*") if p.is_file() and PASSWORD.encode() in p.read_bytes()]
@@ -54,7 +61,8 @@ def test_the_example_runs_as_a_user_who_may_only_read(postgres: servers.Postgres
         counted = duckdb.execute("SELECT count(*) FROM read_parquet(?)", [str(staged)]).fetchall()
         assert counted == [(table.num_rows,)], name
         assert len(list((product.state / "history" / name).glob("*/000001/rows.parquet"))) == 1
-    assert (product.state / "references" / "current" / "batch_predictions" / "Kisqali.json").is_file()
+    last = "batch_predictions" if is_whole else "training_dataset"
+    assert (product.state / "references" / "current" / last / "Kisqali.json").is_file()
 
 
 def _fill(url: str, name: str, table: pa.Table) -> None:

@@ -100,8 +100,8 @@ class ReferenceIOManager(dg.ConfigurableIOManager):
         except FileNotFoundError:
             partition = "" if path.stem == WHOLE else f" for {path.stem}"
             raise ReferenceNotFound(
-                f"{asset}{partition} has not been materialized in this state folder. Materialize it first, or select "
-                f"it together with what depends on it: --select '+{asset}'."
+                f"{asset}{partition} has not been materialized in this state folder. Materialize it first, with "
+                f"all that it needs: --select '*{asset}'."
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ReferenceNotFound(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -212,8 +213,9 @@ def test_the_steps_of_this_run_are_shown_with_time_memory_and_stage(world: World
 
     steps = page.text.partition("Times and memory")[2]
     assert "3 steps took" in steps
-    for wanted in ("source", "training", "patient_journeys unchanged", "hyperparameter_study unchanged", " MiB"):
+    for wanted in ("source", "training", "patient_journeys unchanged", "hyperparameter_study unchanged"):
         assert wanted in steps
+    assert re.search(r"\d [MG]iB", steps)  # as large as the tests before have made this process
     assert f"Run {report.dagster_run_id}." in page.text
     assert "Not part of this run: hcp_profiles, " in steps
     assert ", model_card, bento, promoted_model, deployment, batch_predictions." in steps
