@@ -1,0 +1,1 @@
+"""Stores of ours behind Feast's own extension points: its configuration names them, Feast alone imports them."""
