@@ -134,11 +134,12 @@ def restated(history: History, seed: int) -> History:
 
 
 class Oracle:
-    """What was known of a history at a time."""
+    """What was known of a history at a time; touches of that very time only where `bound` is `<=`."""
 
-    def __init__(self, history: History, window_days: int) -> None:
+    def __init__(self, history: History, window_days: int, bound: str = "<=") -> None:
         self._history = history
         self._window = timedelta(days=window_days)
+        self._touch_lag = timedelta(microseconds=bound == "<")
 
     def features(self, patient: str, hcp: str | None, at: datetime) -> Row:
         return {**self.patient(patient, at), **self.hcp(hcp, at), **self.engagement(patient, at)}
@@ -227,6 +228,7 @@ class Oracle:
 
     def _touches(self, at: datetime, holding: bool = True) -> list[Row]:
         touches = self._history.engagement_events
+        at -= self._touch_lag
         return [t for t in touches if _is_known(t, max(t["event_timestamp"], t["known_at"]), at, holding)]
 
     def _journeys(self, at: datetime, holding: bool = True) -> list[Row]:

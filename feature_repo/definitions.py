@@ -52,6 +52,11 @@ def fields(view: str, static: list[Field]) -> list[Field]:
     return [field for field in static if field.name in resolved["columns"]] + covariates
 
 
+def bound(view: str) -> str:
+    """Whether the view sees an event with a time at that time (`<=`) or only afterwards (`<`)."""
+    return "<=" if RESOLVED is None else RESOLVED["views"].get(view, {}).get("bound", "<=")
+
+
 def service_tags() -> dict[str, str]:
     """What identifies the resolved definitions, so that an unchanged repository need not be applied again."""
     return {} if RESOLVED is None else dict(RESOLVED["tags"])

@@ -150,11 +150,31 @@ class Covariate(Part):
     high: float | None = None
 
 
+class Bounds(Part):
+    """Per view, whether an event is seen at its own time (`<=`) or only afterwards (`<`).
+
+    An event with a date only is never seen at its midnight: the outcome counts from that day on. The events of
+    `patient_features` all have dates only, so that its bound is strict and stays so.
+    """
+
+    patient_features: Literal["<"]
+    hcp_features: Literal["<", "<="]
+    engagement_features: Literal["<", "<="]
+
+
 class FeatureSettings(Part):
-    """Prediction time and look-back windows in days, and covariates."""
+    """Prediction time, look-back windows in days, and covariates.
+
+    Attributes:
+        prediction_lag_days: Days from the index date to the prediction time.
+        touch_window_days: Look-back window of `recent_touches`.
+        bounds: What each view sees of an event at its own time.
+        covariates: Columns that become features.
+    """
 
     prediction_lag_days: int = Field(ge=0)
     touch_window_days: int = Field(ge=1)
+    bounds: Bounds
     covariates: list[Covariate]
 
 

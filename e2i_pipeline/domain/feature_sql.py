@@ -17,7 +17,7 @@ At a time t Feast takes the last row by (event, created) among those with both <
 
 Strictness. A source with dates only must not show an event of the day at its midnight (the outcome counts from that day
 on): its event time is midnight plus one microsecond, Feast's resolution, so that Feast's `<=` is a strict `<`. A
-journey's baseline, a profile and a touch are visible at their own time (`<=`).
+journey's baseline and a profile are visible at their own time (`<=`); so is a touch, unless its view declares `<`.
 
 Which view holds what stands in `feature_tables.py`.
 """
@@ -49,10 +49,12 @@ class Relations(NamedTuple):
     Attributes:
         tables: References by canonical name.
         sql: SQL relations by canonical name.
+        bound: `<=` where a touch is seen at its own time, `<` where only afterwards.
     """
 
     tables: Mapping[str, TableRef]
     sql: Mapping[str, str]
+    bound: str = "<="
 
     def has(self, table: str, column: str = "") -> bool:
         """Whether the table is there, and has the column."""
@@ -100,10 +102,13 @@ def events(relations: Relations, columns: str = "") -> str:
 def touches(relations: Relations, columns: str = "") -> str:
     """Touches: `hcp_id`, `patient_id` (null where it reached an HCP only), `event_at`, `visible`, `until`, the rest."""
     patient_id = "patient_id" if relations.has("engagement_events", "patient_id") else "NULL::VARCHAR AS patient_id"
+    # what counts one microsecond later, Feast's resolution, is seen strictly afterwards
+    shift = " + INTERVAL 1 MICROSECOND" if relations.bound == "<" else ""
     return f"""
         SELECT hcp_id, {patient_id}, event_at, greatest(event_at, known_at) AS visible, until {columns}
         FROM (
-            SELECT *, event_timestamp AS event_at, {relations.until("engagement_events")} AS until
+            SELECT * REPLACE (known_at{shift} AS known_at), event_timestamp{shift} AS event_at,
+                {relations.until("engagement_events")}{shift} AS until
             FROM {relations.sql["engagement_events"]})
         WHERE event_at IS NOT NULL AND known_at IS NOT NULL AND {_EVER}"""
 

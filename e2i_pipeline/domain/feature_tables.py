@@ -38,7 +38,7 @@ def view_query(plan: ViewPlan, tables: Mapping[str, TableRef], locations: Mappin
         A statement with the join key, `event_timestamp`, `created_timestamp`, then the plan's columns in order. A row
         of the source that lacks entity, event time or known-at time cannot be placed and is in none.
     """
-    relations = Relations(tables, locations)
+    relations = Relations(tables, locations, plan.bound)
     if plan.view == PATIENT_FEATURES:
         return _patient(plan, relations)
     if plan.view == HCP_FEATURES:

@@ -79,6 +79,7 @@ class ViewPlan(Contract):
     Attributes:
         view: Name of the view.
         entity: Join key.
+        bound: Whether an event with a time is seen at that time (`<=`) or only afterwards (`<`).
         columns: Stored columns of the catalogue that can be filled.
         covariates: Configured columns that can be filled.
         left_out: Features and auxiliary columns that cannot be filled, each with the reason.
@@ -86,6 +87,7 @@ class ViewPlan(Contract):
 
     view: str
     entity: str
+    bound: str = "<="
     columns: tuple[StoredColumn, ...] = ()
     covariates: tuple[CovariateColumn, ...] = ()
     left_out: dict[str, str] = Field(default_factory=dict)
@@ -161,7 +163,9 @@ CATALOGUE: tuple[FeatureSpec, ...] = (
 """Every feature that the product knows by itself, in the order of the model's columns."""
 
 
-def plan_view(view: str, tables: Mapping[str, TableRef], covariates: Sequence[Mapping[str, Any]] = ()) -> ViewPlan:
+def plan_view(
+    view: str, tables: Mapping[str, TableRef], covariates: Sequence[Mapping[str, Any]] = (), bound: str = "<="
+) -> ViewPlan:
     """Says what of a view the staged tables can fill.
 
     Args:
@@ -169,6 +173,7 @@ def plan_view(view: str, tables: Mapping[str, TableRef], covariates: Sequence[Ma
         tables: Staged tables by canonical name; a missing one counts as absent.
         covariates: Configured covariates (`name`, `table`, `column`, `dtype`, `aggregation`, `low`, `high`); they
             belong to `patient_features` and are ignored for the other views.
+        bound: `<=` or `<`: whether an event with a time is seen at that time. One with a date only never is.
 
     Returns:
         The plan.
@@ -194,7 +199,9 @@ def plan_view(view: str, tables: Mapping[str, TableRef], covariates: Sequence[Ma
             left_out[covariate.name] = reason
         else:
             extra.append(covariate)
-    return ViewPlan(view=view, entity=entity, columns=tuple(columns), covariates=tuple(extra), left_out=left_out)
+    return ViewPlan(
+        view=view, entity=entity, bound=bound, columns=tuple(columns), covariates=tuple(extra), left_out=left_out
+    )
 
 
 def model_features(plans: Sequence[ViewPlan]) -> tuple[FeatureSpec, ...]:

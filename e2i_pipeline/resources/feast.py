@@ -64,6 +64,7 @@ class FeastResource(dg.ConfigurableResource):
         tables: Mapping[str, TableRef],
         covariates: Sequence[Mapping[str, Any]],
         touch_window_days: int,
+        bound: str = "<=",
     ) -> FeatureTableRef:
         """Computes the feature table of one view.
 
@@ -72,6 +73,7 @@ class FeastResource(dg.ConfigurableResource):
             tables: Staged tables by canonical name; one that is missing counts as absent.
             covariates: Configured covariates.
             touch_window_days: Look-back window of `recent_touches`.
+            bound: Whether an event with a time is seen at that time (`<=`) or only afterwards (`<`).
 
         Returns:
             The table; an absent one where the source can fill nothing of it.
@@ -79,7 +81,7 @@ class FeastResource(dg.ConfigurableResource):
         Raises:
             ConfigurationError: A covariate cannot be what it is declared to be.
         """
-        plan = plan_view(view, tables, covariates)
+        plan = plan_view(view, tables, covariates, bound)
         present = {name: ref for name, ref in tables.items() if not ref.is_absent}
         query_of = {name: parquet(ref.location) for name, ref in present.items()}
         versions = {name: ref.version for name, ref in present.items()}
@@ -371,4 +373,9 @@ def _holds(file: Path, registry: FeatureRegistryRef) -> bool:
 
 def _view_definition(plan: ViewPlan, ref: FeatureTableRef) -> dict[str, Any]:
     covariates = [{"name": c.name, "dtype": c.dtype, "description": covariate_description(c)} for c in plan.covariates]
-    return {"path": ref.location, "columns": [c.name for c in plan.columns], "covariates": covariates}
+    return {
+        "path": ref.location,
+        "bound": plan.bound,
+        "columns": [c.name for c in plan.columns],
+        "covariates": covariates,
+    }

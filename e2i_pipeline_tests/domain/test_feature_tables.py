@@ -29,10 +29,10 @@ WINDOW_DAYS = 7
 class Known:
     """The feature tables of a history, read as Feast reads them."""
 
-    def __init__(self, folder: Path, history: History, covariates: list[Row]) -> None:
+    def __init__(self, folder: Path, history: History, covariates: list[Row], bound: str = "<=") -> None:
         tables = stage(folder, history._asdict())
         relations = {name: f"read_parquet('{ref.location}')" for name, ref in tables.items()}
-        self._plans = [plan_view(view, tables, covariates) for view in ENTITIES]
+        self._plans = [plan_view(view, tables, covariates, bound) for view in ENTITIES]
         self.features = model_features(self._plans)
         self.connection = duckdb.connect()
         self.connection.execute("SET TimeZone = 'UTC'")
@@ -83,10 +83,14 @@ def _assert_same(found: Row, expected: Row) -> None:
 
 
 @pytest.mark.parametrize("is_restated", [False, True])
-@pytest.mark.parametrize("seed", range(12))
-def test_every_feature_is_what_was_known_at_each_moment(seed: int, is_restated: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("seed", "bound"), [*((seed, "<=") for seed in range(12)), *((seed, "<") for seed in range(6))]
+)
+def test_every_feature_is_what_was_known_at_each_moment(
+    seed: int, bound: str, is_restated: bool, tmp_path: Path
+) -> None:
     history = restated(random_history(seed), seed) if is_restated else random_history(seed)
-    known, oracle = Known(tmp_path, history, COVARIATES), Oracle(history, WINDOW_DAYS)
+    known, oracle = Known(tmp_path, history, COVARIATES, bound), Oracle(history, WINDOW_DAYS, bound)
     pairs = (("p0", "h0"), ("p1", "h1"), ("p2", "h2"), ("p3", "nobody"), ("elsewhere", None))
     times = [BEGIN + timedelta(days=day, hours=hours) for day in range(40) for hours in (0, 9, 20)]
     asked = [(patient, hcp, time) for time in times for patient, hcp in pairs]
@@ -175,6 +179,21 @@ def test_a_touch_of_the_very_moment_is_seen_and_one_of_the_windows_edge_is_not(t
     ]
     known = _known(tmp_path, [_journey()], [_event(1)], touches)
     assert known.at("p", "h", index)["recent_touches"] == 2
+
+
+def test_a_view_that_declares_a_strict_bound_sees_a_touch_only_after_its_moment(tmp_path: Path) -> None:
+    index = midnight(date(2024, 3, 1))
+    history = random_history(0)
+    touch = {**history.engagement_events[0], "patient_id": "p", "event_timestamp": index, "known_at": index}
+    history = history._replace(patient_journeys=[_journey()], engagement_events=[touch])
+    seen = {
+        bound: [
+            Known(tmp_path, history, [], bound).at("p", "h", at)["recent_touches"]
+            for at in (index, index + timedelta(microseconds=1))
+        ]
+        for bound in ("<=", "<")
+    }
+    assert seen == {"<=": [1, 1], "<": [0, 1]}
 
 
 def test_a_patient_whom_nobody_touched_has_no_recent_touch_and_an_unknown_patient_has_null(tmp_path: Path) -> None:

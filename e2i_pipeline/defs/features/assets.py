@@ -104,6 +104,7 @@ def _feature_view(view: str, grain: str) -> dg.AssetsDefinition:
             validated_dataset.tables,
             covariates=[c.model_dump() for c in chosen.covariates],
             touch_window_days=chosen.touch_window_days,
+            bound=getattr(chosen.bounds, view),
         )
         left_out = table_of({"feature": f, "reason": why} for f, why in table.left_out.items())
         return results.keep(context, key, table, {**table_metadata(table), "left_out": left_out})
