@@ -56,5 +56,9 @@ class CohortTooSmall(GateBlocked):
     """Too few journeys, or too few with the outcome, to train and to evaluate honestly."""
 
 
+class ServingBlocked(GateBlocked):
+    """What is served is not known to be what the model was trained on."""
+
+
 class PromotionBlocked(GateBlocked):
     """A verdict that promotion depends on is missing, or the infrastructure gate failed."""

@@ -267,10 +267,23 @@ class MlflowSettings(Part):
     model_name_pattern: str
 
 
+class ParitySettings(Part):
+    """How the online store is held against the offline store.
+
+    Attributes:
+        sample: Entities compared per join key.
+        min_present: Smallest share of the entities of a view that must have a value: agreement on nulls says nothing.
+    """
+
+    sample: int = Field(ge=10)
+    min_present: float = Field(gt=0, le=1)
+
+
 class FeastSettings(Part):
-    """The Feast project."""
+    """The Feast project, and when what it serves is trusted."""
 
     project: Name
+    parity: ParitySettings
 
 
 class ShapSettings(Part):

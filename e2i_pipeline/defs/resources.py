@@ -30,6 +30,7 @@ from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.overrides import OverrideResource
+from e2i_pipeline.resources.stages.parity import ParityResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
 from e2i_pipeline.resources.stages.retention import RetentionResource
 from e2i_pipeline.resources.stages.run_report import RunReportResource
@@ -119,6 +120,12 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
     return {
         "modelling": modelling,
         "gate": gate,
+        "parity": ParityResource(
+            feast=tools["feast"],
+            engine=tools["engine"],
+            metadata=tools["metadata"],
+            **chosen.feast.parity.model_dump(),
+        ),
         "overrides": OverrideResource(state_dir=state, gate=gate, people=chosen.override.people, brands=chosen.brands),
         "publication": PublicationResource(
             state_dir=state,

@@ -33,6 +33,7 @@ from e2i_pipeline.domain.report_use_sections import decision
 from e2i_pipeline.domain.run_times import StageTime, StepTime, by_stage
 
 LEAKAGE = "training_dataset_has_no_leakage"
+PARITY = "online_features_match_the_offline_store"
 """The check that looks for leakage; what it found is kept with the run, not as a verdict."""
 
 MOODS = {"good": "passed", "warn": "warned", "bad": "failed", "": "not known"}
@@ -56,7 +57,7 @@ class Gate(NamedTuple):
 
 def gates(data: RunReportData) -> Html:
     """The gates one after another, from the data to what serves."""
-    found = (_quality(data), _leakage(data), _criteria(data), _bento(data), _promotion(data), _deployment(data))
+    found = (_quality(data), _leakage(data), _criteria(data), _parity(data), _bento(data), _promotion(data), _deployment(data))
     return el(
         "ol",
         *(
@@ -249,6 +250,14 @@ def _leakage(data: RunReportData) -> Gate:
         return Gate("Leakage", "", "not asked", "not part of this run")
     mood = "good" if check.is_passed else "bad"
     return Gate("Leakage", mood, "none found" if check.is_passed else "found", "patients, time, features")
+
+
+def _parity(data: RunReportData) -> Gate:
+    check = next((c for c in data.run.checks if c.name == PARITY), None)
+    if check is None:
+        return Gate("Online features", "", "not asked", "not part of this run")
+    mood = "good" if check.is_passed else "bad"
+    return Gate("Online features", mood, "as offline" if check.is_passed else "differ", "values, absence, time to live")
 
 
 def _criteria(data: RunReportData) -> Gate:

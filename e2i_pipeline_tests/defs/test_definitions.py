@@ -99,6 +99,7 @@ def test_what_a_later_stage_rests_on_is_blocked_by_a_check(described: dict[str, 
         "engagement_events": {"engagement_events_passes_the_gate"},
         "training_dataset": {"training_dataset_passes_the_gate", "training_dataset_has_no_leakage"},
         "bento": {"bento_answers_golden_request"},
+        "online_features": {"online_features_match_the_offline_store"},
     }
 
 

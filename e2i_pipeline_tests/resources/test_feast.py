@@ -8,59 +8,25 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from e2i_pipeline.contracts.references import FeatureRegistryRef, FeatureTableRef, TableRef
+from e2i_pipeline.contracts.references import FeatureRegistryRef
 from e2i_pipeline.domain.features import ENTITIES, PATIENT_FEATURES
 from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
-from e2i_pipeline.resources.engine import EngineResource
 from e2i_pipeline.resources.feast import FeastResource
 from e2i_pipeline_tests.feature_oracle import BEGIN, COVARIATES, History, Oracle, random_history
+from e2i_pipeline_tests.feature_store import WINDOW_DAYS, Store, applied_store, feast_in, write_views
 from e2i_pipeline_tests.staged import stage
 
-WINDOW_DAYS = 7
-FEATURE_REPO = Path(__file__).resolve().parents[2] / "feature_repo"
 UNTIL = BEGIN + timedelta(days=60)
-
-
-class Store(NamedTuple):
-    """A feature store over a random history."""
-
-    feast: FeastResource
-    history: History
-    staged: dict[str, TableRef]
-    tables: dict[str, FeatureTableRef]
-    registry: FeatureRegistryRef
-
-
-def _feast(state: Path, **changes: Any) -> FeastResource:
-    fields: dict[str, Any] = {
-        "repo": str(FEATURE_REPO),
-        "registry": f"sqlite:///{state}/feast/registry.db",
-        "project": "e2i_features",
-        "state_dir": str(state),
-        "engine": EngineResource(temp_dir=str(state / "tmp")),
-        **changes,
-    }
-    return FeastResource(**fields)
-
-
-def _write(feast: FeastResource, staged: dict[str, TableRef]) -> dict[str, FeatureTableRef]:
-    return {view: feast.write_view(view, staged, COVARIATES, WINDOW_DAYS) for view in ENTITIES}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Six patients and two HCPs, applied."""
-    state = tmp_path_factory.mktemp("state")
-    history = random_history(seed=5)
-    staged = stage(state, history._asdict())
-    feast = _feast(state)
-    tables = _write(feast, staged)
-    return Store(feast, history, staged, tables, feast.apply(tables))
+    return applied_store(tmp_path_factory.mktemp("state"), seed=5)
 
 
 def _rows(number: int, seed: int = 0) -> pd.DataFrame:
@@ -143,9 +109,9 @@ def test_raw_online_reads_take_a_service_or_references(store: Store) -> None:
 
 
 def test_the_online_store_follows_until_forwards_and_backwards(tmp_path: Path) -> None:
-    feast = _feast(tmp_path)
+    feast = feast_in(tmp_path)
     staged = stage(tmp_path, random_history(seed=8)._asdict())
-    registry = feast.apply(_write(feast, staged))
+    registry = feast.apply(write_views(feast, staged))
     written: list[int] = []
     for day in (10, 12, 12, 20, 4):
         until = BEGIN + timedelta(days=day)
@@ -168,12 +134,12 @@ def test_an_expired_value_is_null_offline_and_online(store: Store) -> None:
 
 
 def test_what_cannot_be_filled_is_unknown_to_feast(tmp_path: Path) -> None:
-    feast = _feast(tmp_path)
+    feast = feast_in(tmp_path)
     history = random_history(seed=5)
-    full = feast.apply(_write(feast, stage(tmp_path, history._asdict())))
+    full = feast.apply(write_views(feast, stage(tmp_path, history._asdict())))
     narrow = [{k: v for k, v in row.items() if k not in ("hcp_id", "comorbidities")} for row in history[0]]
     staged = stage(tmp_path, {"patient_journeys": narrow, "treatment_events": history.treatment_events})
-    tables = _write(feast, staged)
+    tables = write_views(feast, staged)
     registry = feast.apply(tables)
     assert tables["hcp_features"].is_absent
     assert tables["engagement_features"].is_absent
@@ -191,8 +157,8 @@ def test_what_cannot_be_filled_is_unknown_to_feast(tmp_path: Path) -> None:
 
 
 def test_lost_definitions_are_written_again(tmp_path: Path) -> None:
-    feast = _feast(tmp_path)
-    tables = _write(feast, stage(tmp_path, random_history(seed=1)._asdict()))
+    feast = feast_in(tmp_path)
+    tables = write_views(feast, stage(tmp_path, random_history(seed=1)._asdict()))
     registry = feast.apply(tables)
     Path(registry.definitions).unlink()
     with pytest.raises(ToolRejected, match="Materialize feature_registry again"):
@@ -202,8 +168,8 @@ def test_lost_definitions_are_written_again(tmp_path: Path) -> None:
 
 
 def test_parallel_applies_agree(store: Store, tmp_path: Path) -> None:
-    feast = _feast(tmp_path)
-    tables = _write(feast, store.staged)
+    feast = feast_in(tmp_path)
+    tables = write_views(feast, store.staged)
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(lambda _: feast.apply(tables), range(4)))
     assert {registry.key for registry in applied} == {store.registry.key}
@@ -214,8 +180,8 @@ def test_parallel_applies_agree(store: Store, tmp_path: Path) -> None:
 
 
 def test_the_same_source_gives_the_same_keys_in_another_folder(store: Store, tmp_path: Path) -> None:
-    feast = _feast(tmp_path)
-    tables = _write(feast, stage(tmp_path, store.history._asdict()))
+    feast = feast_in(tmp_path)
+    tables = write_views(feast, stage(tmp_path, store.history._asdict()))
     assert {v: (t.key, t.version) for v, t in tables.items()} == {
         v: (t.key, t.version) for v, t in store.tables.items()
     }
@@ -255,20 +221,20 @@ def test_a_table_without_its_plan_says_what_to_do(store: Store) -> None:
 
 
 def test_nothing_to_apply_is_refused(tmp_path: Path) -> None:
-    feast = _feast(tmp_path)
+    feast = feast_in(tmp_path)
     with pytest.raises(ToolRejected, match="nothing to apply"):
         feast.apply({v: feast.write_view(v, {}, [], WINDOW_DAYS) for v in ENTITIES})
 
 
 def test_a_registry_that_cannot_be_opened_is_unavailable(store: Store, tmp_path: Path) -> None:
-    feast = _feast(tmp_path, registry=f"sqlite:///{tmp_path}/nowhere/registry.db")
+    feast = feast_in(tmp_path, registry=f"sqlite:///{tmp_path}/nowhere/registry.db")
     (tmp_path / "features").symlink_to(Path(store.feast.state_dir) / "features")
     with pytest.raises(ToolUnavailable, match=r"Feast could not apply .* Check FEAST_REGISTRY_PATH"):
         feast.apply(store.tables)
 
 
 def test_a_missing_repository_is_a_wrong_configuration(store: Store, tmp_path: Path) -> None:
-    feast = _feast(Path(store.feast.state_dir), repo=str(tmp_path / "none"))
+    feast = feast_in(Path(store.feast.state_dir), repo=str(tmp_path / "none"))
     with pytest.raises(ConfigurationError, match="FEAST_REPO_PATH"):
         feast.apply(store.tables)
 

@@ -12,6 +12,7 @@ from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.references import (
     BentoRef,
     ModelVersion,
+    OnlineFeaturesRef,
     PromotionRef,
     TrainedModelRef,
     TrainingDatasetRef,
@@ -24,6 +25,7 @@ from e2i_pipeline.resources.stages.deployment import DeploymentResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.modelling_gate import require_gated
+from e2i_pipeline.resources.stages.parity import ParityResource
 from e2i_pipeline.storage.presentation import table_metadata, under_overrides
 from e2i_pipeline.storage.results import ResultStore
 
@@ -69,11 +71,14 @@ def local_deployment(
     context: dg.AssetExecutionContext,
     promoted_model: PromotionRef,
     bento: BentoRef,
+    online_features: OnlineFeaturesRef,
     deployments: DeploymentResource,
+    parity: ParityResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
-    """What `make serve` starts: the champion's Bento. Nothing that was not promoted is deployed."""
+    """What `make serve` starts: the champion's Bento. Only what was promoted, and beside right features."""
+    parity.require(online_features)
     key = content_key(promoted_model.champion, bento.tag, deployments.environment, deployments.bentoml.home)
     if kept := results.recall(context, key, deployments.is_deployed):
         return kept

@@ -17,7 +17,12 @@ from e2i_pipeline.resources.records.ledger import LEDGER_TURN, LedgerRecords, ap
 VERDICT, OVERRIDE = "verdict", "override"
 """Kinds of entries in the ledger."""
 
-AGENTS = {"data_quality": "data_preparer", "evaluation": "model_trainer", "infrastructure": "model_deployer"}
+AGENTS = {
+    "data_quality": "data_preparer",
+    "evaluation": "model_trainer",
+    "infrastructure": "model_deployer",
+    "parity": "data_preparer",
+}
 """Who decides at which gate, as the spans name them."""
 
 _log = logging.getLogger(__name__)
