@@ -3,12 +3,14 @@
 The statements stand in `domain/cohorts.py`; how a standard's rows are typed, in the connector of the standard.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.domain import cohorts
 from e2i_pipeline.errors import SourceError
+from e2i_pipeline.resources.engine import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -174,4 +176,47 @@ def _described(concepts: ConceptSet) -> str:
         f"{len(values)} {what} ({', '.join(map(str, values[:_LISTED]))}{', ...' if len(values) > _LISTED else ''})"
         for what, values in named
         if values
+    )
+
+
+def journey_id(cohort: Cohort) -> str:
+    """The key of a journey `j`: its index event's table and key."""
+    return f"'{cohort.index.concepts.table}-' || j.event_id"
+
+
+def treatment_events_sql(cohort: Cohort, brand: str, events: str, columns: Sequence[str], data_source: str) -> str:
+    """One row per event of the cohort's patients, over their whole history, with the journey that it falls into.
+
+    Args:
+        cohort: The cohort, whose table is made.
+        brand: Brand of the events that count as treatment.
+        events: Relation of the usable events: `treatment_event_id`, `patient_id`, `event_date`, `event_type`,
+            `event_subtype`, `is_treatment`, `drug_name`, `duration_days` and `columns`.
+        columns: What the standard has beyond these.
+        data_source: Name of the standard.
+
+    Returns:
+        A SELECT statement.
+    """
+    chosen = [
+        "e.treatment_event_id",
+        f"{journey_id(cohort)} AS patient_journey_id",
+        "e.patient_id",
+        "e.event_date",
+        "e.event_type",
+        "e.event_subtype",
+        f"CASE WHEN e.is_treatment THEN {literal(brand)} END AS brand",
+        "e.drug_name",
+        "e.duration_days",
+        *(f"e.{column}" for column in columns),
+        "row_number() OVER (PARTITION BY e.patient_id ORDER BY e.event_date, e.event_type, e.treatment_event_id) "
+        "AS sequence_number",
+        "date_diff('day', j.event_date, e.event_date) AS days_from_diagnosis",
+        f"'{data_source}' AS data_source",
+    ]
+    return (
+        f"SELECT {', '.join(chosen)} FROM (SELECT * FROM ({events}) WHERE patient_id IN "
+        f"(SELECT patient_id FROM {cohort.table})) e "
+        f"LEFT JOIN ({cohorts.spans_sql(cohort.table)}) j ON j.patient_id = e.patient_id "
+        "AND e.event_date >= j.event_date AND e.event_date < j.next_date"
     )

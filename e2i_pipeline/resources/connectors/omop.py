@@ -4,19 +4,17 @@ Which tables are read stands in `omop_tables.py`, which rows are left out in `om
 `omop_defects.py`, what a row becomes in `omop_mapping.py`, how the cohort is built in `cohort_tables.py`.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from e2i_pipeline.contracts.base import content_key
-from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
+from e2i_pipeline.contracts.cohort import ConceptSet
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.domain import cohorts
 from e2i_pipeline.errors import ConfigurationError, SourceError
 from e2i_pipeline.resources.connectors import omop_defects, omop_eras, omop_mapping
+from e2i_pipeline.resources.connectors.cohort_connector import CohortConnector
 from e2i_pipeline.resources.connectors.cohort_tables import Cohort, Members, attrition, create_cohort
 from e2i_pipeline.resources.connectors.omop_rows import BOUNDS, PERIODS, create_rows, rows_view
 from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, COHORT_TABLES, DRUG_ERA, PREFIX, STANDARD
-from e2i_pipeline.resources.connectors.table_folder import TableFolder
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,46 +22,38 @@ if TYPE_CHECKING:
 COHORT = f"{PREFIX}cohort"
 """Temporary table: the index events with their outcome, one row per journey."""
 
-_MAPPING_VERSION = 2  # raised when the mapping changes, so that the same files are staged anew
 
-
-class OmopConnector:
+class OmopConnector(CohortConnector):
     """One OMOP drop and one cohort; implements `Connector`."""
 
-    def __init__(
-        self, location: str, cohort: CohortDefinition, brand: str, null_markers: Sequence[str] = ("",)
-    ) -> None:
-        """Checks the cohort; nothing is read yet.
+    standard = STANDARD
+    mapping_version = 2
 
-        Args:
-            location: Folder with one Parquet or CSV file (or folder of files) per OMOP table.
-            cohort: The cohort; its index event and treatment must be given.
-            brand: Brand that the treatment stands for, on every journey.
-            null_markers: Texts that mean null.
-
-        Raises:
-            ConfigurationError: The cohort names no index event or treatment, a table that is not a clinical one, a
-                concept that is no number, concept 0, which means that no concept was found, or a class.
-        """
-        self._index = _checked("cohort.index_event", cohort.index_event)
-        self._treatment = _checked("cohort.treatment", cohort.treatment)
-        self._folder = TableFolder(STANDARD, location, null_markers)
-        self._definition = cohort
-        self._brand = brand
-        self._null_markers = tuple(null_markers)
-        self._columns: dict[str, tuple[str, ...]] = {}
-
-    def fingerprint(self, table: str) -> str:
-        """Hash of the files' names, sizes and times and of the cohort's settings.
-
-        Raises:
-            SourceError: The folder or a required table is not there.
-        """
-        chosen = self._definition
-        settings = (self._index, self._treatment, chosen.unit, chosen.outcome_window_days)
-        rules = (chosen.washout_days, chosen.prior_observation_days, chosen.index_in_observation)
-        stamps = self._folder.stamps()
-        return content_key(table, stamps, settings, rules, self._brand, self._null_markers, _MAPPING_VERSION)
+    @staticmethod
+    def checked(name: str, concepts: ConceptSet | None) -> ConceptSet:
+        """What a setting names: clinical tables and whole, standard concept ids; 0 means that no concept was found."""
+        if concepts is None:
+            raise ConfigurationError(
+                f"source.kind is omop, so {name} must name an OMOP table and its concepts; "
+                "examples/omop.yaml shows how."
+            )
+        if concepts.table not in COHORT_TABLES:
+            raise ConfigurationError(f"{name}.table must be one of {', '.join(COHORT_TABLES)}, not {concepts.table!r}.")
+        if concepts.classes or not concepts.concepts:
+            raise ConfigurationError(
+                f"{name}.classes: OMOP has concepts only. Name standard concept ids in {name}.concepts."
+            )
+        if others := [str(c) for c in concepts.concepts if isinstance(c, str) and not c.strip().isdecimal()]:
+            raise ConfigurationError(
+                f"{name}.concepts holds {', '.join(others)}: OMOP's standard concept ids are whole numbers. A code of "
+                "SNOMED, ICD or RxNorm stands in concept_code; take its concept_id."
+            )
+        numbers = tuple(int(c) for c in concepts.concepts)
+        if 0 in numbers:
+            raise ConfigurationError(
+                f"{name}.concepts holds 0, which in OMOP means that no concept was found: remove it."
+            )
+        return concepts.model_copy(update={"concepts": numbers})
 
     def query(self, connection: "duckdb.DuckDBPyConnection", table: str) -> str | None:
         """The SELECT statement of a canonical table; OMOP holds nothing for `engagement_events`.
@@ -114,10 +104,6 @@ class OmopConnector:
             return omop_defects.providers(connection)
         return ()
 
-    def explain(self, table: str, err: Exception) -> str:
-        """What it means that the engine failed while it read the rows behind a canonical table, in words."""
-        return self._folder.explain(table, err)
-
     @property
     def _needs_eras(self) -> bool:
         return DRUG_ERA.table in (self._index.table, self._treatment.table)
@@ -162,25 +148,3 @@ def _members(connection: "duckdb.DuckDBPyConnection", setting: str, concepts: Co
         )
         condition = f"concept_id IN (SELECT h.concept_id FROM {held} h)"
     return Members(setting=setting, concepts=concepts, rows=rows_view(concepts.table), condition=condition)
-
-
-def _checked(name: str, concepts: ConceptSet | None) -> ConceptSet:
-    if concepts is None:
-        raise ConfigurationError(
-            f"source.kind is omop, so {name} must name an OMOP table and its concepts; examples/omop.yaml shows how."
-        )
-    if concepts.table not in COHORT_TABLES:
-        raise ConfigurationError(f"{name}.table must be one of {', '.join(COHORT_TABLES)}, not {concepts.table!r}.")
-    if concepts.classes or not concepts.concepts:
-        raise ConfigurationError(
-            f"{name}.classes: OMOP has concepts only. Name standard concept ids in {name}.concepts."
-        )
-    if others := [str(c) for c in concepts.concepts if isinstance(c, str) and not c.strip().isdecimal()]:
-        raise ConfigurationError(
-            f"{name}.concepts holds {', '.join(others)}: OMOP's standard concept ids are whole numbers. A code of "
-            "SNOMED, ICD or RxNorm stands in concept_code; take its concept_id."
-        )
-    numbers = tuple(int(c) for c in concepts.concepts)
-    if 0 in numbers:
-        raise ConfigurationError(f"{name}.concepts holds 0, which in OMOP means that no concept was found: remove it.")
-    return concepts.model_copy(update={"concepts": numbers})

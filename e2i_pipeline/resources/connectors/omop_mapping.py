@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from e2i_pipeline.domain import cohorts
-from e2i_pipeline.resources.connectors.cohort_tables import Cohort
+from e2i_pipeline.resources.connectors.cohort_tables import Cohort, journey_id, treatment_events_sql
 from e2i_pipeline.resources.connectors.omop_eras import INGREDIENTS
 from e2i_pipeline.resources.connectors.omop_rows import BOUNDS, CONCEPTS, PERSON, rows_view
 from e2i_pipeline.resources.connectors.omop_tables import CLINICAL, DRUG_ERA, PREFIX, Clinical
@@ -36,7 +36,7 @@ def patient_journeys(connection: "duckdb.DuckDBPyConnection", cohort: Cohort, br
     genders = " ".join(f"WHEN '{concept}' THEN '{name}'" for concept, name in GENDERS.items())
     (codes,) = connection.execute(f"SELECT count(icd_code) FROM {cohort.table}").fetchone() or (0,)
     columns = [
-        f"{_journey_id(cohort)} AS patient_journey_id",
+        f"{journey_id(cohort)} AS patient_journey_id",
         "j.patient_id",
         f"{literal(brand)} AS brand",
         "j.event_date AS journey_start_date",
@@ -72,28 +72,8 @@ def treatment_events(cohort: Cohort, brand: str, tables: Collection[str]) -> str
         tables: The tables that the drop has.
     """
     events = " UNION ALL ".join(_events(table, cohort) for name, table in CLINICAL.items() if name in tables)
-    columns = [
-        "e.treatment_event_id",
-        f"{_journey_id(cohort)} AS patient_journey_id",
-        "e.patient_id",
-        *(["e.hcp_id"] if "provider" in tables else []),
-        "e.event_date",
-        "e.event_type",
-        "e.event_subtype",
-        f"CASE WHEN e.is_treatment THEN {literal(brand)} END AS brand",
-        "e.drug_name",
-        "e.duration_days",
-        "row_number() OVER (PARTITION BY e.patient_id ORDER BY e.event_date, e.event_type, e.treatment_event_id) "
-        "AS sequence_number",
-        "date_diff('day', j.event_date, e.event_date) AS days_from_diagnosis",
-        f"'{DATA_SOURCE}' AS data_source",
-    ]
-    return (
-        f"SELECT {', '.join(columns)} FROM (SELECT * FROM ({events}) WHERE patient_id IN "
-        f"(SELECT patient_id FROM {cohort.table})) e "
-        f"LEFT JOIN ({cohorts.spans_sql(cohort.table)}) j ON j.patient_id = e.patient_id "
-        "AND e.event_date >= j.event_date AND e.event_date < j.next_date"
-    )
+    columns = ["hcp_id"] if "provider" in tables else []
+    return treatment_events_sql(cohort, brand, events, columns, DATA_SOURCE)
 
 
 def hcp_profiles() -> str:
@@ -146,7 +126,3 @@ def _is_treatment(table: Clinical, cohort: Cohort) -> str:
 def _usable(table: str) -> str:
     """The rows of a clinical table that are not left out, as a relation."""
     return f"(SELECT * FROM {rows_view(table)} WHERE problem IS NULL)"
-
-
-def _journey_id(cohort: Cohort) -> str:
-    return f"'{cohort.index.concepts.table}-' || j.event_id"

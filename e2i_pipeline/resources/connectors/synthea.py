@@ -4,19 +4,17 @@ Which tables are read stands in `synthea_tables.py`, which rows are left out in 
 in `synthea_defects.py`, what a row becomes in `synthea_mapping.py`, how the cohort is built in `cohort_tables.py`.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from e2i_pipeline.contracts.base import content_key
-from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
+from e2i_pipeline.contracts.cohort import ConceptSet
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.domain import cohorts
 from e2i_pipeline.errors import ConfigurationError, SourceError
 from e2i_pipeline.resources.connectors import synthea_defects, synthea_mapping
+from e2i_pipeline.resources.connectors.cohort_connector import CohortConnector
 from e2i_pipeline.resources.connectors.cohort_tables import Cohort, Members, attrition, create_cohort
 from e2i_pipeline.resources.connectors.synthea_rows import BOUNDS, PERIODS, create_rows, rows_view
 from e2i_pipeline.resources.connectors.synthea_tables import ENCOUNTER_CLASSES, EVENTS, PREFIX, STANDARD
-from e2i_pipeline.resources.connectors.table_folder import TableFolder
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,46 +22,31 @@ if TYPE_CHECKING:
 COHORT = f"{PREFIX}cohort"
 """Temporary table: the index events with their outcome, one row per journey."""
 
-_MAPPING_VERSION = 1  # raised when the mapping changes, so that the same files are staged anew
 
-
-class SyntheaConnector:
+class SyntheaConnector(CohortConnector):
     """One Synthea export and one cohort; implements `Connector`."""
 
-    def __init__(
-        self, location: str, cohort: CohortDefinition, brand: str, null_markers: Sequence[str] = ("",)
-    ) -> None:
-        """Checks the cohort; nothing is read yet.
+    standard = STANDARD
+    mapping_version = 1
 
-        Args:
-            location: Folder with one CSV or Parquet file (or folder of files) per Synthea table.
-            cohort: The cohort; its index event and treatment must be given.
-            brand: Brand that the treatment stands for, on every journey.
-            null_markers: Texts that mean null.
-
-        Raises:
-            ConfigurationError: The cohort names no index event or treatment, a table that holds no events, classes of
-                another table than encounters, or descendants.
-        """
-        self._index = _checked("cohort.index_event", cohort.index_event)
-        self._treatment = _checked("cohort.treatment", cohort.treatment)
-        self._folder = TableFolder(STANDARD, location, null_markers)
-        self._definition = cohort
-        self._brand = brand
-        self._null_markers = tuple(null_markers)
-        self._columns: dict[str, tuple[str, ...]] = {}
-
-    def fingerprint(self, table: str) -> str:
-        """Hash of the files' names, sizes and times and of the cohort's settings.
-
-        Raises:
-            SourceError: The folder or a required table is not there.
-        """
-        chosen = self._definition
-        settings = (self._index, self._treatment, chosen.unit, chosen.outcome_window_days)
-        rules = (chosen.washout_days, chosen.prior_observation_days, chosen.index_in_observation)
-        stamps = self._folder.stamps()
-        return content_key(table, stamps, settings, rules, self._brand, self._null_markers, _MAPPING_VERSION)
+    @staticmethod
+    def checked(name: str, concepts: ConceptSet | None) -> ConceptSet:
+        """What a setting names: tables of events, and classes of encounters in lower case."""
+        if concepts is None:
+            raise ConfigurationError(
+                f"source.kind is synthea, so {name} must name a Synthea table and its codes or encounter classes; "
+                "examples/synthea.yaml shows how."
+            )
+        if concepts.table not in EVENTS:
+            raise ConfigurationError(f"{name}.table must be one of {', '.join(EVENTS)}, not {concepts.table!r}.")
+        if concepts.include_descendants:
+            raise ConfigurationError(
+                f"{name}.include_descendants: a Synthea export has no hierarchy of its codes. List every code."
+            )
+        if concepts.classes and concepts.table != "encounters":
+            raise ConfigurationError(f"{name}.classes are those of encounters; {concepts.table} has codes only.")
+        classes = tuple(each.strip().lower() for each in concepts.classes)
+        return concepts.model_copy(update={"classes": classes})
 
     def query(self, connection: "duckdb.DuckDBPyConnection", table: str) -> str | None:
         """The SELECT statement of a canonical table; Synthea holds nothing for `engagement_events`.
@@ -111,10 +94,6 @@ class SyntheaConnector:
             return synthea_defects.providers(connection, self._columns)
         return ()
 
-    def explain(self, table: str, err: Exception) -> str:
-        """What it means that the engine failed while it read the rows behind a canonical table, in words."""
-        return self._folder.explain(table, err)
-
     def _cohort(self, tables: set[str]) -> Cohort:
         for setting, concepts in (("cohort.index_event", self._index), ("cohort.treatment", self._treatment)):
             if concepts.table not in tables:
@@ -154,21 +133,3 @@ def _members(setting: str, concepts: ConceptSet) -> Members:
     # A condition is never null: a row without a code is none of the set.
     condition = f"coalesce({' AND '.join(conditions)}, FALSE)"
     return Members(setting=setting, concepts=concepts, rows=rows_view(concepts.table), condition=condition)
-
-
-def _checked(name: str, concepts: ConceptSet | None) -> ConceptSet:
-    if concepts is None:
-        raise ConfigurationError(
-            f"source.kind is synthea, so {name} must name a Synthea table and its codes or encounter classes; "
-            "examples/synthea.yaml shows how."
-        )
-    if concepts.table not in EVENTS:
-        raise ConfigurationError(f"{name}.table must be one of {', '.join(EVENTS)}, not {concepts.table!r}.")
-    if concepts.include_descendants:
-        raise ConfigurationError(
-            f"{name}.include_descendants: a Synthea export has no hierarchy of its codes. List every code."
-        )
-    if concepts.classes and concepts.table != "encounters":
-        raise ConfigurationError(f"{name}.classes are those of encounters; {concepts.table} has codes only.")
-    classes = tuple(each.strip().lower() for each in concepts.classes)
-    return concepts.model_copy(update={"classes": classes})

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection
 
-from e2i_pipeline.domain import cohorts
-from e2i_pipeline.resources.connectors.cohort_tables import Cohort
+from e2i_pipeline.resources.connectors.cohort_tables import Cohort, journey_id, treatment_events_sql
 from e2i_pipeline.resources.connectors.specialties import specialty_sql, sub_specialty_sql
 from e2i_pipeline.resources.connectors.synthea_rows import BOUNDS, PATIENTS, PROVIDERS, usable
 from e2i_pipeline.resources.connectors.synthea_tables import EVENTS, PREFIX, EventTable
@@ -26,7 +25,7 @@ def patient_journeys(cohort: Cohort, brand: str, tables: Collection[str]) -> str
     """
     has_payers = "payers" in tables
     columns = [
-        f"{_journey_id(cohort)} AS patient_journey_id",
+        f"{journey_id(cohort)} AS patient_journey_id",
         "j.patient_id",
         f"{literal(brand)} AS brand",
         "j.event_date AS journey_start_date",
@@ -64,31 +63,13 @@ def treatment_events(cohort: Cohort, brand: str, tables: Collection[str]) -> str
     """
     events = " UNION ALL ".join(_events(table, cohort) for name, table in EVENTS.items() if name in tables)
     columns = [
-        "e.treatment_event_id",
-        f"{_journey_id(cohort)} AS patient_journey_id",
-        "e.patient_id",
-        *(["e.hcp_id"] if "providers" in tables else []),
-        "e.event_date",
-        "e.event_type",
-        "e.event_subtype",
-        f"CASE WHEN e.is_treatment THEN {literal(brand)} END AS brand",
-        "e.drug_name",
-        "e.duration_days",
-        *(["e.loinc_codes", "e.lab_values"] if "observations" in tables else []),
-        "e.location_type",
-        "e.facility_id",
-        "e.cost",
-        "row_number() OVER (PARTITION BY e.patient_id ORDER BY e.event_date, e.event_type, e.treatment_event_id) "
-        "AS sequence_number",
-        "date_diff('day', j.event_date, e.event_date) AS days_from_diagnosis",
-        f"'{DATA_SOURCE}' AS data_source",
+        *(["hcp_id"] if "providers" in tables else []),
+        *(["loinc_codes", "lab_values"] if "observations" in tables else []),
+        "location_type",
+        "facility_id",
+        "cost",
     ]
-    return (
-        f"SELECT {', '.join(columns)} FROM (SELECT * FROM ({events}) WHERE patient_id IN "
-        f"(SELECT patient_id FROM {cohort.table})) e "
-        f"LEFT JOIN ({cohorts.spans_sql(cohort.table)}) j ON j.patient_id = e.patient_id "
-        "AND e.event_date >= j.event_date AND e.event_date < j.next_date"
-    )
+    return treatment_events_sql(cohort, brand, events, columns, DATA_SOURCE)
 
 
 def hcp_profiles() -> str:
@@ -167,7 +148,3 @@ def _insurance_sql(alias: str) -> str:
         f"WHEN {name} IN ('medicare', 'medicaid', 'dual eligible') THEN {name} "
         f"WHEN upper({alias}.ownership) = 'GOVERNMENT' THEN 'government' ELSE 'commercial' END"
     )
-
-
-def _journey_id(cohort: Cohort) -> str:
-    return f"'{cohort.index.concepts.table}-' || j.event_id"

@@ -14,8 +14,7 @@ import pytest
 
 from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
 from e2i_pipeline.resources.connectors.omop import OmopConnector
-
-Row = dict[str, Any]
+from e2i_pipeline_tests.resources.connectors.delivered import Row, events_of, journeys_of
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "person": (
@@ -155,23 +154,14 @@ def connector(folder: Path, cohort: CohortDefinition = COHORT, **options: Any) -
     return OmopConnector(str(folder), cohort, "Relief", **options)
 
 
-def read(connection: duckdb.DuckDBPyConnection, source: OmopConnector, table: str, order: str = "ALL") -> list[Row]:
-    """The rows of a canonical table."""
-    query = source.query(connection, table)
-    assert query is not None
-    result = connection.execute(f"SELECT * FROM ({query}) ORDER BY {order}")
-    names = [column[0] for column in result.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
 def journeys(connection: duckdb.DuckDBPyConnection, folder: Path, cohort: CohortDefinition = COHORT) -> list[Row]:
     """The journeys of a drop."""
-    return read(connection, connector(folder, cohort), "patient_journeys", "patient_id, journey_start_date")
+    return journeys_of(connection, connector(folder, cohort))
 
 
 def events(connection: duckdb.DuckDBPyConnection, folder: Path, cohort: CohortDefinition = COHORT) -> list[Row]:
     """The events of a drop."""
-    return read(connection, connector(folder, cohort), "treatment_events", "patient_id, sequence_number")
+    return events_of(connection, connector(folder, cohort))
 
 
 def shared_omop() -> Path:

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -11,6 +10,7 @@ import pytest
 from e2i_pipeline.contracts.cohort import ConceptSet
 from e2i_pipeline.contracts.tables import TABLES
 from e2i_pipeline.resources.connectors.omop import OmopConnector
+from e2i_pipeline_tests.resources.connectors.delivered import Row, read
 from e2i_pipeline_tests.resources.connectors.omop_drop import (
     ACETAMINOPHEN,
     BRONCHITIS,
@@ -19,18 +19,10 @@ from e2i_pipeline_tests.resources.connectors.omop_drop import (
     SINUSITIS,
     VACCINE,
     Drop,
-    Row,
     connector,
     events,
     journeys,
-    read,
 )
-
-
-@pytest.fixture
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The OMOP connector: rules, eras, descendants, versions and providers."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -8,23 +7,16 @@ import pytest
 
 from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
 from e2i_pipeline.errors import SourceError
+from e2i_pipeline_tests.resources.connectors.delivered import Row, read
 from e2i_pipeline_tests.resources.connectors.omop_drop import (
     ACETAMINOPHEN,
     BRONCHITIS,
     COHORT,
     SINUSITIS,
     Drop,
-    Row,
     connector,
     journeys,
-    read,
 )
-
-
-@pytest.fixture
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as opened:
-        yield opened
 
 
 @pytest.fixture

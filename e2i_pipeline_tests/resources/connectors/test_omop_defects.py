@@ -5,16 +5,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from e2i_pipeline.resources.connectors.omop import OmopConnector
+from e2i_pipeline_tests.resources.connectors.delivered import Counts, defects_of, usable_events
 from e2i_pipeline_tests.resources.connectors.omop_drop import (
     ACETAMINOPHEN,
-    COHORT,
     HYPERTENSION,
     SINUSITIS,
     Drop,
+    connector,
 )
-
-Counts = dict[tuple[str, str], tuple[int, int]]
 
 
 @pytest.fixture
@@ -23,24 +21,11 @@ def drop() -> Drop:
 
 
 def counts(drop: Drop, folder: Path, canonical: str) -> Counts:
-    """Rows and rows looked at, by OMOP table and defect."""
-    source = OmopConnector(str(drop.write(folder)), COHORT, "Relief")
-    with duckdb.connect() as connection:
-        source.query(connection, canonical)
-        found = source.defects(connection, canonical)
-    for defect in found:
-        assert defect.treatment.startswith(("kept", "corrected", "left out"))
-        assert 0 < defect.rows <= defect.of_rows
-    assert len({(d.table, d.defect) for d in found}) == len(found)
-    return {(d.table, d.defect): (d.rows, d.of_rows) for d in found}
+    return defects_of(connector(drop.write(folder)), canonical)
 
 
 def usable(drop: Drop, folder: Path) -> int:
-    source = OmopConnector(str(drop.write(folder)), COHORT, "Relief")
-    with duckdb.connect() as connection:
-        query = source.query(connection, "treatment_events")
-        found = connection.execute(f"SELECT count(*) FROM ({query})").fetchone()
-    return found[0] if found else 0
+    return usable_events(connector(drop.write(folder)))
 
 
 def test_clean_drop_has_no_defects(drop: Drop, tmp_path: Path) -> None:
@@ -78,7 +63,7 @@ def test_direct_identifiers_are_counted_and_never_read(drop: Drop, tmp_path: Pat
         ("provider", "npi: a direct identifier"): (1, 1),
         ("provider", "provider_name: a direct identifier"): (1, 1),
     }
-    source = OmopConnector(str(drop.write(tmp_path)), COHORT, "Relief")
+    source = connector(drop.write(tmp_path))
     with duckdb.connect() as connection:
         for canonical in ("patient_journeys", "treatment_events", "hcp_profiles"):
             rows = connection.execute(str(source.query(connection, canonical))).to_arrow_table().to_pylist()

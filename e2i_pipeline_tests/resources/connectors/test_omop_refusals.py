@@ -1,7 +1,6 @@
 """The OMOP connector: what it refuses, and what it says then."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -9,18 +8,12 @@ import pytest
 
 from e2i_pipeline.contracts.cohort import ConceptSet
 from e2i_pipeline.errors import ConfigurationError, SourceError
+from e2i_pipeline_tests.resources.connectors.delivered import Row
 from e2i_pipeline_tests.resources.connectors.omop_drop import (
     COHORT,
     Drop,
-    Row,
     connector,
 )
-
-
-@pytest.fixture
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as opened:
-        yield opened
 
 
 @pytest.fixture

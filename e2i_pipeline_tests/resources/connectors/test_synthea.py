@@ -1,7 +1,6 @@
 """The Synthea connector: what becomes a journey, an event and a profile, in both generations, and what it refuses."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from e2i_pipeline.contracts.cohort import CohortDefinition, ConceptSet
 from e2i_pipeline.contracts.tables import TABLES
 from e2i_pipeline.errors import ConfigurationError, SourceError
 from e2i_pipeline.resources.connectors.synthea import SyntheaConnector
+from e2i_pipeline_tests.resources.connectors.delivered import Row, events_of, journeys_of, read
 from e2i_pipeline_tests.resources.connectors.synthea_drop import (
     BRONCHITIS,
     COHORT,
@@ -21,14 +21,7 @@ from e2i_pipeline_tests.resources.connectors.synthea_drop import (
     Drop,
 )
 
-Row = dict[str, Any]
 CANONICAL = ("patient_journeys", "treatment_events", "hcp_profiles")
-
-
-@pytest.fixture
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -40,20 +33,12 @@ def connector(folder: Path, cohort: CohortDefinition = COHORT, **options: Any) -
     return SyntheaConnector(str(folder), cohort, "AcuteCare", **options)
 
 
-def read(connection: duckdb.DuckDBPyConnection, source: SyntheaConnector, table: str, order: str) -> list[Row]:
-    query = source.query(connection, table)
-    assert query is not None
-    result = connection.execute(f"SELECT * FROM ({query}) ORDER BY {order}")
-    names = [column[0] for column in result.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
 def journeys(connection: duckdb.DuckDBPyConnection, folder: Path, cohort: CohortDefinition = COHORT) -> list[Row]:
-    return read(connection, connector(folder, cohort), "patient_journeys", "patient_id, journey_start_date")
+    return journeys_of(connection, connector(folder, cohort))
 
 
 def events(connection: duckdb.DuckDBPyConnection, folder: Path, cohort: CohortDefinition = COHORT) -> list[Row]:
-    return read(connection, connector(folder, cohort), "treatment_events", "patient_id, sequence_number")
+    return events_of(connection, connector(folder, cohort))
 
 
 @pytest.mark.parametrize("generation", ["older", "newer"])

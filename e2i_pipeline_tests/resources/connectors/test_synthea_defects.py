@@ -6,9 +6,8 @@ import duckdb
 import pytest
 
 from e2i_pipeline.resources.connectors.synthea import SyntheaConnector
+from e2i_pipeline_tests.resources.connectors.delivered import Counts, defects_of, usable_events
 from e2i_pipeline_tests.resources.connectors.synthea_drop import COHORT, Drop
-
-Counts = dict[tuple[str, str], tuple[int, int]]
 
 
 @pytest.fixture
@@ -17,24 +16,13 @@ def drop() -> Drop:
 
 
 def counts(drop: Drop, folder: Path, canonical: str) -> Counts:
-    """Rows and rows looked at, by table and defect, without the direct identifiers that every export has."""
-    source = SyntheaConnector(str(drop.write(folder)), COHORT, "AcuteCare")
-    with duckdb.connect() as connection:
-        source.query(connection, canonical)
-        found = source.defects(connection, canonical)
-    for defect in found:
-        assert defect.treatment.startswith(("kept", "corrected", "left out"))
-        assert 0 < defect.rows <= defect.of_rows
-    assert len({(d.table, d.defect) for d in found}) == len(found)
-    return {(d.table, d.defect): (d.rows, d.of_rows) for d in found if not d.defect.endswith(": a direct identifier")}
+    """The defects without the direct identifiers that every export has."""
+    found = defects_of(SyntheaConnector(str(drop.write(folder)), COHORT, "AcuteCare"), canonical)
+    return {(table, defect): n for (table, defect), n in found.items() if not defect.endswith(": a direct identifier")}
 
 
 def usable(drop: Drop, folder: Path) -> int:
-    source = SyntheaConnector(str(drop.write(folder)), COHORT, "AcuteCare")
-    with duckdb.connect() as connection:
-        query = source.query(connection, "treatment_events")
-        found = connection.execute(f"SELECT count(*) FROM ({query})").fetchone()
-    return found[0] if found else 0
+    return usable_events(SyntheaConnector(str(drop.write(folder)), COHORT, "AcuteCare"))
 
 
 @pytest.mark.parametrize("generation", ["older", "newer"])

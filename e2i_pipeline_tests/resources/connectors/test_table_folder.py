@@ -1,7 +1,6 @@
 """A clinical standard's folder: every shape of file is read as it stands, and what cannot be is said."""
 
 import gzip
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -19,12 +18,6 @@ STANDARD = Standard(
     reads="a test",
     is_number=lambda name: name == "id",
 )
-
-
-@pytest.fixture
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as opened:
-        yield opened
 
 
 def rows(connection: duckdb.DuckDBPyConnection, folder: Path) -> list[tuple[str, ...]]:
