@@ -57,7 +57,15 @@ class Gate(NamedTuple):
 
 def gates(data: RunReportData) -> Html:
     """The gates one after another, from the data to what serves."""
-    found = (_quality(data), _leakage(data), _criteria(data), _parity(data), _bento(data), _promotion(data), _deployment(data))
+    found = (
+        _quality(data),
+        _leakage(data),
+        _criteria(data),
+        _parity(data),
+        _bento(data),
+        _promotion(data),
+        _deployment(data),
+    )
     return el(
         "ol",
         *(
@@ -245,19 +253,19 @@ def _quality(data: RunReportData) -> Gate:
 
 
 def _leakage(data: RunReportData) -> Gate:
-    check = next((c for c in data.run.checks if c.name == LEAKAGE), None)
-    if check is None:
-        return Gate("Leakage", "", "not asked", "not part of this run")
-    mood = "good" if check.is_passed else "bad"
-    return Gate("Leakage", mood, "none found" if check.is_passed else "found", "patients, time, features")
+    return _of_check(data, LEAKAGE, "Leakage", ("none found", "found"), "patients, time, features")
 
 
 def _parity(data: RunReportData) -> Gate:
-    check = next((c for c in data.run.checks if c.name == PARITY), None)
+    return _of_check(data, PARITY, "Online features", ("as offline", "differ"), "values, absence, time to live")
+
+
+def _of_check(data: RunReportData, name: str, title: str, words: tuple[str, str], detail: str) -> Gate:
+    """What a check of the run says: `words` where it passed and where not."""
+    check = next((c for c in data.run.checks if c.name == name), None)
     if check is None:
-        return Gate("Online features", "", "not asked", "not part of this run")
-    mood = "good" if check.is_passed else "bad"
-    return Gate("Online features", mood, "as offline" if check.is_passed else "differ", "values, absence, time to live")
+        return Gate(title, "", "not asked", "not part of this run")
+    return Gate(title, "good", words[0], detail) if check.is_passed else Gate(title, "bad", words[1], detail)
 
 
 def _criteria(data: RunReportData) -> Gate:

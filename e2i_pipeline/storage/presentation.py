@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from e2i_pipeline.contracts.quality import ExpectationOutcome, Override, ValidationReport
+from e2i_pipeline.contracts.quality import ExpectationOutcome, Override, ValidationReport, Verdict
 from e2i_pipeline.contracts.references import FeatureSpec, TableRef
 
 
@@ -44,6 +44,21 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> dg.MetadataValue:
     """Rows of plain values as a table; an empty one as text, since Dagster needs a row to see the columns."""
     records = [dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in rows]
     return dg.MetadataValue.table(records=records) if records else dg.MetadataValue.text("none")
+
+
+def verdict_table(verdicts: Iterable[Verdict]) -> dg.MetadataValue:
+    """Verdicts of the gate as a table."""
+    return table_of(
+        {
+            "table": v.key.subject,
+            "version": v.key.data_version[:12],
+            "passed": v.is_passed,
+            "overridden_by": v.override.actor if v.override else "",
+            "decided_at": v.decided_at.isoformat(timespec="seconds"),
+            "verdict": v.key.digest[:12],
+        }
+        for v in verdicts
+    )
 
 
 def overrides_shown(overrides: Iterable[Override]) -> dict[str, Any]:

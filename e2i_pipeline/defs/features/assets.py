@@ -27,7 +27,7 @@ from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
 from e2i_pipeline.resources.stages.retention import RetentionResource
-from e2i_pipeline.storage.presentation import feature_table, table_metadata, table_of, under_overrides
+from e2i_pipeline.storage.presentation import feature_table, table_metadata, table_of, under_overrides, verdict_table
 from e2i_pipeline.storage.results import ResultStore
 
 _FEATURE_CODE = code_version(
@@ -189,6 +189,7 @@ def training_dataset(
     validated_dataset: DatasetRef,
     feature_registry: FeatureRegistryRef,
     modelling: ModellingResource,
+    gate: GateResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
@@ -197,7 +198,14 @@ def training_dataset(
     if kept := results.recall(context, key):
         return under_overrides(kept, validated_dataset.overrides)
     table = modelling.training_dataset(key, context.partition_key, validated_dataset, feature_registry)
-    shown = {**table_metadata(table), **_training_metadata(table.split_counts, table)}
+    shown = {
+        **table_metadata(table),
+        **_training_metadata(table.split_counts, table),
+        "as_of": validated_dataset.as_of.isoformat(),
+        "feature_service": feature_registry.service,
+        "feature_definitions": feature_registry.key,
+        "verdicts": verdict_table(gate.verdicts(list(validated_dataset.tables.values()))),
+    }
     return under_overrides(results.keep(context, key, table, shown), validated_dataset.overrides)
 
 

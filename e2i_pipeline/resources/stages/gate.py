@@ -186,6 +186,11 @@ class GateResource(dg.ConfigurableResource):
             raise QCGateBlockedError(f"The quality gate is closed; nothing was changed.\n  {told}")
         return tuple(verdicts)
 
+    def verdicts(self, tables: Sequence[TableRef]) -> tuple[Verdict, ...]:
+        """The stored verdicts on these versions, whatever they say; a table that was never audited has none."""
+        found = (self.metadata.verdict(self.key(table, tables)) for table in tables)
+        return tuple(verdict for verdict in found if verdict is not None)
+
     def refusal(self, reports: Sequence[ValidationReport], verdict: Verdict, brand: str = "") -> str:
         """What a person who meets the closed gate needs; see `domain.overrides.refusal`."""
         return overrides.refusal(reports, verdict, self.great_expectations.min_pass_rate, brand)
