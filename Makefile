@@ -41,8 +41,8 @@ help:  ## list the targets
 run: $(VENV)/.product $(HOME_FILE)  ## the whole graph for one brand, then where to look (CONFIG=, DATA=, BRAND=)
 	@$(BIN)/e2i run $(if $(BRAND),--brand $(BRAND))
 
-test: $(VENV)/.development  ## the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.development  ## the tests, a worker per core
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(VENV)/.development  ## the tests, slow and exhaustive variants too
 	$(BIN)/python -m pytest -m "slow or not slow"
