@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -243,8 +244,12 @@ def test_a_child_whose_caller_is_interrupted_is_ended_with_what_it_started(tmp_p
         "time.sleep(600)"
     )
 
-    with pytest.raises(KeyboardInterrupt):
-        run_python(tmp_path, ["-c", program])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of the tests ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_python(tmp_path, ["-c", program])
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     started = int((tmp_path / "stdout").read_text(encoding="utf-8"))
     with contextlib.suppress(psutil.NoSuchProcess):  # nobody may be left to take its status
