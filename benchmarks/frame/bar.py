@@ -92,6 +92,16 @@ def peak(at_most: float) -> Limit:
     return Limit("peak memory", " MiB", at_most, lambda product, _: product.peak_mib)
 
 
+def peak_ratio(at_most: float) -> Limit:
+    """A limit on the product's highest resident memory over the reference's."""
+    return Limit("peak memory ratio", "", at_most, lambda product, reference: product.peak_mib / reference.peak_mib)
+
+
+def seconds(at_most: float) -> Limit:
+    """A limit on the product's seconds; the reference's do not count."""
+    return Limit("seconds", " s", at_most, lambda product, _: product.seconds)
+
+
 def growth(smaller: str, at_most: float) -> Limit:
     """A limit on how many times as long the product takes at full size than at a smaller one, over the reference's.
 

@@ -1,0 +1,1 @@
+"""The stores behind Feast's extension points, on files of their own."""
