@@ -80,7 +80,7 @@ lock: $(VENV)/.uv  ## resolve the requirements anew
 
 setup: $(VENV)/.development  ## create the environment only
 
-services:  ## install the servers that tests start (PostgreSQL), where they are not there
+services:  ## install the servers that tests start (PostgreSQL, Redis), where they are not there
 	@.ci/install-services
 
 clean:  ## remove the environment and this configuration's state folder

@@ -146,6 +146,58 @@ def _another_user(home: Path) -> list[str]:
     return ["setpriv", *become, "--"]
 
 
+class Redis:
+    """A running Redis server that keeps nothing on disk.
+
+    Attributes:
+        port: Its port on 127.0.0.1.
+    """
+
+    def __init__(self, binary: str) -> None:
+        self.port = free_port()
+        self._home = Path(tempfile.mkdtemp(prefix="e2i-redis-"))
+        ends_with_us = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+        settings = {"bind": "127.0.0.1", "port": str(self.port), "save": "", "appendonly": "no", "dir": str(self._home)}
+        options = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        log = (self._home / "log").open("wb")
+        self._process = subprocess.Popen([*ends_with_us, binary, *options], stdout=log, stderr=log)  # noqa: S603
+        atexit.register(self.stop)
+        self._await()
+
+    def _await(self) -> None:
+        for _ in range(_START_SECONDS * 20):
+            if self._process.poll() is not None:
+                break
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                    probe.sendall(b"PING\r\n")
+                    if probe.recv(7) == b"+PONG\r\n":
+                        return
+            except OSError:
+                time.sleep(0.05)
+        pytest.fail(f"Redis did not start: {(self._home / 'log').read_text()}")
+
+    def stop(self) -> None:
+        """Stops the server and removes its files; may be called twice."""
+        if self._process.poll() is None:
+            self._process.kill()  # it has nothing to keep
+            self._process.wait()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+@pytest.fixture
+def redis() -> Redis:
+    """The test process's Redis server: what a test writes stays, so each has a project of its own."""
+    if not (binary := shutil.which("redis-server")):
+        pytest.skip("Redis' server (redis-server) is not installed")
+    return _redis(binary)
+
+
+@cache
+def _redis(binary: str) -> Redis:
+    return Redis(binary)
+
+
 class OpikServer:
     """The part of Opik's REST API that an exporter uses, on loopback: it keeps what it is sent.
 

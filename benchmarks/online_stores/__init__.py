@@ -1,0 +1,1 @@
+"""Online stores, ours and Feast's own, over the same rows."""
