@@ -169,6 +169,28 @@ class Oracle:
             "supply": sum(durations) if durations else None,
             "mean_supply": sum(durations) / len(durations) if durations else None,
             "longest_supply": max(durations, default=None),
+            **self._of_recent_events(events, at),
+        }
+
+    def _of_recent_events(self, events: list[Row], at: datetime) -> Row:
+        """Windowed covariates. A dated event counts from just after its midnight on, and so it ends."""
+
+        def within(column: str, days: int) -> list[Row]:
+            begin = at - timedelta(days=days)
+            found = [e for e in events if midnight(e["event_date"]) + timedelta(microseconds=1) > begin]
+            return [e for e in found if e[column] is not None]
+
+        supplied = [e["duration_days"] for e in within("duration_days", 6)]
+        drugs, costs = within("drug_class", 9), [e["cost"] for e in within("cost", 6)]
+        return {
+            "recent_drugs": len(drugs),
+            "recent_drug": max(drugs, key=_event_order)["drug_class"] if drugs else None,
+            "first_drug_name": min((e["drug_class"] for e in drugs), default=None),
+            "recent_cost": math.fsum(costs) if costs else None,
+            "recent_mean_cost": math.fsum(costs) / len(costs) if costs else None,
+            "recent_supply": max(supplied, default=None),
+            "least_supply": min(supplied, default=None),
+            "is_supplied": float(any(supplied)) if supplied else None,
         }
 
     def hcp(self, hcp: str | None, at: datetime) -> Row:
@@ -189,22 +211,36 @@ class Oracle:
             "call_frequency": len(calls) * 30 / days,
             "first_call_date": min(calls, default=None),
             "last_call_date": max(calls, default=None),
+            "volume": latest.get("total_patient_volume"),
         }
 
-    def engagement(self, patient: str, at: datetime) -> Row:
-        journeys = [j for j in self._journeys(at) if j["patient_id"] == patient]
-        hcps = {j["hcp_id"] for j in journeys}
-        touches = [
+    def channel_counts(self, patient: str, at: datetime) -> list[int] | None:
+        """Touches that reached the patient, per channel in the order of `CHANNELS`."""
+        channels = Counter(t["channel"] if t["channel"] in CHANNELS else "other" for t in self._reached(patient, at))
+        return [channels[channel] for channel in CHANNELS] if self._had_reach(patient, at) else None
+
+    def _reached(self, patient: str, at: datetime) -> list[Row]:
+        hcps = {j["hcp_id"] for j in self._journeys(at) if j["patient_id"] == patient}
+        return [
             t
             for t in self._touches(at)
             if t["patient_id"] == patient or (t["patient_id"] is None and t["hcp_id"] in hcps)
         ]
+
+    def engagement(self, patient: str, at: datetime) -> Row:
+        touches = self._reached(patient, at)
         if not self._had_reach(patient, at):
-            return {"recent_touches": None, "channel_preferences": None}
+            return dict.fromkeys(ENGAGEMENT)
+        answers = [t for t in touches if t["response"] is not None]
+        recent = [t for t in answers if t["event_timestamp"] > at - timedelta(days=8)]
         channels = Counter(t["channel"] if t["channel"] in CHANNELS else "other" for t in touches)
         return {
             "recent_touches": sum(t["event_timestamp"] > at - self._window for t in touches),
             "channel_preferences": max(CHANNELS, key=lambda c: (channels[c], -CHANNELS.index(c))) if touches else None,
+            "answers": len(answers),
+            "last_answer": max(answers, key=_touch_order)["response"] if answers else None,
+            "recent_answers": len(recent),
+            "recent_answer": max(recent, key=_touch_order)["response"] if recent else None,
         }
 
     def _seen(self, at: datetime, key: str, value: str | None) -> bool:
@@ -265,8 +301,54 @@ COVARIATES: list[Row] = [
         {"name": name, "table": "treatment_events", "column": "duration_days", "dtype": "numeric", "aggregation": how}
         for name, how in (("supply", "sum"), ("mean_supply", "mean"), ("longest_supply", "max"))
     ),
+    *(
+        {
+            "name": name,
+            "table": "treatment_events",
+            "column": column,
+            "dtype": dtype,
+            "aggregation": how,
+            "window": window,
+        }
+        for name, column, dtype, how, window in (
+            ("recent_drugs", "drug_class", "categorical", "count", 9),
+            ("recent_drug", "drug_class", "categorical", "latest", 9),
+            ("first_drug_name", "drug_class", "categorical", "min", 9),
+            ("recent_cost", "cost", "numeric", "sum", 6),
+            ("recent_mean_cost", "cost", "numeric", "mean", 6),
+            ("recent_supply", "duration_days", "numeric", "max", 6),
+            ("least_supply", "duration_days", "numeric", "min", 6),
+            ("is_supplied", "duration_days", "boolean", "max", 6),
+        )
+    ),
+    {"name": "volume", "table": "hcp_profiles", "column": "total_patient_volume", "dtype": "numeric"},
+    *(
+        {
+            "name": name,
+            "table": "engagement_events",
+            "column": "response",
+            "dtype": "categorical",
+            "aggregation": how,
+            "window": window,
+        }
+        for name, how, window in (
+            ("answers", "count", None),
+            ("last_answer", "latest", None),
+            ("recent_answers", "count", 8),
+            ("recent_answer", "latest", 8),
+        )
+    ),
 ]
-"""Covariates of each kind, table and aggregation."""
+"""Covariates of each kind, table and aggregation, with and without a window."""
+
+_OF = {
+    view: tuple(c["name"] for c in COVARIATES if c["table"] in tables)
+    for view, tables in (
+        ("patient", ("patient_journeys", "treatment_events")),
+        ("hcp", ("hcp_profiles",)),
+        ("engagement", ("engagement_events",)),
+    )
+}
 
 PATIENT = (
     "days_since_diagnosis",
@@ -274,7 +356,7 @@ PATIENT = (
     *(f"{t}_count" for t in EVENT_TYPES if t != "prescription"),
     "risk_factors",
     "risk_score",
-    *(c["name"] for c in COVARIATES),
+    *_OF["patient"],
 )
 HCP = (
     "specialty",
@@ -284,7 +366,9 @@ HCP = (
     "call_frequency",
     "first_call_date",
     "last_call_date",
+    *_OF["hcp"],
 )
+ENGAGEMENT = ("recent_touches", "channel_preferences", *_OF["engagement"])
 
 
 def _is_later(journey: Row, other: Row) -> bool:
@@ -306,6 +390,10 @@ def _journey_order(journey: Row) -> tuple[Any, ...]:
 
 def _event_order(event: Row) -> tuple[Any, ...]:
     return event["event_date"], event["known_at"], event["treatment_event_id"]
+
+
+def _touch_order(touch: Row) -> tuple[Any, ...]:
+    return touch["event_timestamp"], touch["known_at"], touch["engagement_event_id"]
 
 
 def _is_call(touch: Row) -> bool:

@@ -133,19 +133,22 @@ class Covariate(Part):
 
     Attributes:
         name: Feature name.
-        table: `patient_journeys` or `treatment_events`.
+        table: One of the source tables.
         column: Column of that table.
         dtype: `numeric`, `categorical` or `boolean`.
-        aggregation: How several rows of a patient become one value; `latest` for a journey's column.
+        aggregation: How several rows become one value; `latest` for a column of a journey or of a profile.
+        window: Days before the prediction time whose rows count; without it all rows known so far do. For events and
+            touches.
         low: Smallest value that makes sense.
         high: Largest value that makes sense.
     """
 
     name: Name
-    table: Literal["patient_journeys", "treatment_events"]
+    table: Literal["patient_journeys", "treatment_events", "hcp_profiles", "engagement_events"]
     column: Name
     dtype: Literal["numeric", "categorical", "boolean"]
     aggregation: Literal["latest", "count", "sum", "mean", "min", "max"] = "latest"
+    window: int | None = Field(default=None, ge=1, le=36_500)
     low: float | None = None
     high: float | None = None
 

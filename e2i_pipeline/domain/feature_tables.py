@@ -1,15 +1,17 @@
 """The feature table of each view, as one SQL statement (DuckDB).
 
 What a fact is, when it is visible and how facts add up stands in `feature_sql.py`; which columns a source can fill is
-decided in `features.py`. Names that begin with an underscore are internal, so that no covariate can meet them.
+decided in `features.py`, what configured covariates add in `covariate_sql.py`. Names that begin with an underscore are
+internal, so that no covariate can meet them.
 """
 
 from collections.abc import Mapping, Sequence
 
 from e2i_pipeline.contracts.references import TableRef
+from e2i_pipeline.domain import covariate_sql
 from e2i_pipeline.domain import feature_sql as sql
 from e2i_pipeline.domain.feature_sql import Measure, Relations
-from e2i_pipeline.domain.features import EVENT_COUNTS, HCP_FEATURES, PATIENT_FEATURES, CovariateColumn, ViewPlan
+from e2i_pipeline.domain.features import EVENT_COUNTS, HCP_FEATURES, PATIENT_FEATURES, ViewPlan
 from e2i_pipeline.domain.prediction_time import MICROSECONDS_PER_DAY
 
 CALLS = {"channel": "('phone', 'in_person')", "event_type": "('call', 'visit')"}
@@ -21,8 +23,6 @@ CHANNELS = ("crm", "digital", "email", "in_person", "phone", "webinar")
 """The channels of the data dictionary; any other one is `other`. If two are equally frequent, the first here wins."""
 
 OTHER_CHANNEL = "other"
-
-_SQL_TYPES = {"Float64": "DOUBLE", "Bool": "BOOLEAN", "String": "VARCHAR"}
 
 
 def view_query(plan: ViewPlan, tables: Mapping[str, TableRef], locations: Mapping[str, str], window_days: int) -> str:
@@ -53,18 +53,17 @@ def _patient(plan: ViewPlan, relations: Relations) -> str:
     measures = {"_journey": Measure("max(_journey)", "max")} if baseline else {}
     columns = {name: f"_journey.value['{name}']" for name in baseline}
     if relations.has("treatment_events"):
-        of_events = [c for c in plan.covariates if c.table == "treatment_events"]
+        of_events = covariate_sql.of_table(plan, "treatment_events")
         read = {"_id": "treatment_event_id", "_type": "event_type", "_date": "event_date"}
         read |= {"_cost": sql.exact("cost")} if plan.has("total_cost") else {}
-        read |= {f"_value_{c.name}": _value(c) for c in of_events}
+        read |= covariate_sql.read(of_events)
         facts.append(sql.events(relations, sql.listed(read)))
         measures |= _event_measures(plan)
         columns |= {"first_diagnosis_date": "CAST(CAST(_first_diagnosis AS TIMESTAMP) AS TIMESTAMPTZ)"}
         columns |= {name: f"CAST(_{name} AS BIGINT)" for name in EVENT_COUNTS}
         columns |= {"total_cost": "CAST(coalesce(_total_cost, 0) AS DOUBLE)"}
-        for covariate in of_events:
-            measures |= _covariate_measures(covariate)
-            columns[covariate.name] = _covariate_result(covariate)
+        measures |= covariate_sql.measures(of_events, "_id")
+        columns |= covariate_sql.columns(of_events)
     known = sql.cumulative("patient_id", sql.union(*facts), measures, relations.can_end)
     return sql.feature_table("patient_id", known, {name: columns[name] for name in plan.names})
 
@@ -75,7 +74,7 @@ _VERSION = sql.struct({"version_at": "version_at", "id": "patient_journey_id"})
 def _baseline(plan: ViewPlan) -> dict[str, str]:
     """What a patient's latest journey says; a later version of it counts when it arrives."""
     built_in = {"risk_factors": "CAST(len(comorbidities) AS BIGINT)", "risk_score": "risk_score"}
-    covariates = {c.name: _value(c) for c in plan.covariates if c.table == "patient_journeys"}
+    covariates = covariate_sql.latest_values(covariate_sql.of_table(plan, "patient_journeys"))
     return {name: value for name, value in built_in.items() if plan.has(name)} | covariates
 
 
@@ -87,44 +86,10 @@ def _event_measures(plan: ViewPlan) -> dict[str, Measure]:
     return measures
 
 
-def _value(covariate: CovariateColumn) -> str:
-    column = sql.quoted(covariate.column)
-    return column if covariate.aggregation == "count" else f"CAST({column} AS {_SQL_TYPES[covariate.dtype]})"
-
-
-def _covariate_measures(covariate: CovariateColumn) -> dict[str, Measure]:
-    name, value = f"_{covariate.name}", f"_value_{covariate.name}"
-    count = Measure(f"count({value})", "sum")
-    total = Measure(f"sum({sql.exact(value)})", "sum")
-    match covariate.aggregation:
-        case "latest":
-            return {name: Measure(f"max({sql.latest('_id', value)}) FILTER ({value} IS NOT NULL)", "max")}
-        case "count":
-            return {name: count}
-        case "sum":
-            return {name: total}
-        case "mean":
-            return {name: total, f"_count_{covariate.name}": count}
-        case aggregation:
-            return {name: Measure(f"{aggregation}({value})", aggregation)}
-
-
-def _covariate_result(covariate: CovariateColumn) -> str:
-    name = f"_{covariate.name}"
-    match covariate.aggregation:
-        case "latest":
-            return f"{name}.value"
-        case "sum" | "count":
-            return f"CAST({name} AS DOUBLE)"
-        case "mean":
-            return f"CAST({name} AS DOUBLE) / nullif(_count_{covariate.name}, 0)"
-        case _:
-            return name
-
-
 def _hcp(plan: ViewPlan, relations: Relations) -> str:
     profile = {"specialty": "specialty", "patient_volume": "CAST(total_patient_volume AS BIGINT)"}
     profile = {name: value for name, value in profile.items() if plan.has(name)}
+    profile |= covariate_sql.latest_values(covariate_sql.of_table(plan, "hcp_profiles"))
     facts = [_meetings(relations)]
     measures = {"_patients": Measure("count(_patient)", "sum")}
     columns = {"total_patients": "CAST(_patients AS BIGINT)", **{name: f"_profile.value['{name}']" for name in profile}}
@@ -193,9 +158,20 @@ def _engagement(plan: ViewPlan, relations: Relations, window_days: int) -> str:
     columns = {
         "recent_touch_times": f"list_sort(list_filter(flatten(_times), lambda t: t > {begin}))",
         "channel_preferences": f"CASE WHEN {most} = 0 THEN NULL {favourite} END",
+        # what a live touch adds to: in the order of CHANNELS, then any other channel
+        "channel_counts": f"[{', '.join(f'CAST(_{channel} AS BIGINT)' for channel in _channels())}]",
     }
-    known = sql.cumulative("patient_id", _reached(relations), measures, relations.can_end)
+    covariates = covariate_sql.of_table(plan, "engagement_events")
+    measures |= covariate_sql.measures(covariates, "_id", time="_time")
+    columns |= covariate_sql.columns(covariates)
+    facts = _reached(relations, covariate_sql.read(covariates))
+    known = sql.cumulative("patient_id", facts, measures, relations.can_end)
     return sql.feature_table("patient_id", known, {name: columns[name] for name in plan.names})
+
+
+def patients_of_hcps(relations: Relations) -> str:
+    """From when until when journeys name an HCP: `hcp_id`, `patient_id`, `event_at`, `visible`, `until`."""
+    return _spells(relations, ("hcp_id", "patient_id"), sql.journeys(relations, ", hcp_id"))
 
 
 def _channels() -> dict[str, str]:
@@ -205,12 +181,13 @@ def _channels() -> dict[str, str]:
     return {**known, OTHER_CHANNEL: f"channel NOT IN ({listed})"}
 
 
-def _reached(relations: Relations) -> str:
+def _reached(relations: Relations, covariates: Mapping[str, str]) -> str:
     """One fact per touch and patient that it reached, and one without touch per patient with a journey.
 
     A touch without a patient reaches the patients of its HCP: those whose journeys name the HCP, from then on.
     """
-    touched = ", channel, epoch_us(event_timestamp) AS _time"
+    further = {"known_at": "known_at", "_id": "engagement_event_id", **covariates} if covariates else {}
+    touched = ", channel, epoch_us(event_timestamp) AS _time" + sql.listed(further)
     facts = [
         f"SELECT * EXCLUDE (hcp_id) FROM ({sql.touches(relations, touched)}) WHERE patient_id IS NOT NULL",
         _spells(relations, ("patient_id",), sql.journeys(relations)),
@@ -218,9 +195,9 @@ def _reached(relations: Relations) -> str:
     if relations.has("patient_journeys", "hcp_id"):
         facts.append(f"""
             SELECT p.patient_id, t.event_at, greatest(t.visible, p.visible) AS visible,
-                least(t.until, p.until) AS until, t.channel, t._time
+                least(t.until, p.until) AS until, t.* EXCLUDE (hcp_id, patient_id, event_at, visible, until)
             FROM ({sql.touches(relations, touched)}) AS t
-            JOIN ({_spells(relations, ("hcp_id", "patient_id"), sql.journeys(relations, ", hcp_id"))}) AS p
+            JOIN ({patients_of_hcps(relations)}) AS p
             ON p.hcp_id = t.hcp_id
             WHERE t.patient_id IS NULL AND coalesce(least(t.until, p.until) > greatest(t.visible, p.visible), true)""")
     return sql.union(*facts)

@@ -37,6 +37,12 @@ EVENT_COUNTS = {
 }
 """Cumulative counts of a patient's events: feature to event type."""
 
+_ROW_COLUMNS = (
+    *("event_timestamp", "created_timestamp", "observation_date", "index_date"),
+    *("patient_journey_id", "brand", "target", "data_split"),
+)
+"""Columns that a feature table or the training dataset has beside the features."""
+
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN")
 _DTYPES = {"numeric": "Float64", "categorical": "String", "boolean": "Bool"}
 
@@ -46,7 +52,7 @@ class StoredColumn(Contract):
 
     Attributes:
         name: Column name.
-        dtype: Type in Feast: `Int64`, `Float64`, `String`, `Bool`, `UnixTimestamp` or `Array(Int64)`.
+        dtype: Type in Feast: `Int64`, `Float64`, `String`, `Bool`, `UnixTimestamp`, or an `Array` of one.
         table: Canonical table that it comes from.
         column: Column of that table that it cannot do without.
     """
@@ -58,19 +64,32 @@ class StoredColumn(Contract):
 
 
 class CovariateColumn(StoredColumn):
-    """A stored column that the configuration adds.
+    """What the configuration adds: one stored column, or, for a windowed covariate, the anchors of a feature.
 
     Attributes:
         kind: Kind of the feature: `numeric`, `categorical` or `boolean`.
         aggregation: `latest`, `count`, `sum`, `mean`, `min` or `max` over the rows known so far.
+        window_days: Aggregate the rows of the last so many days before the prediction time; None: all of them.
         low: Smallest value that makes sense.
         high: Largest value that makes sense.
     """
 
     kind: str
     aggregation: str
+    window_days: int | None = None
     low: float | None = None
     high: float | None = None
+
+    @property
+    def stored(self) -> tuple[StoredColumn, ...]:
+        """The columns of the feature table that it takes: a windowed one has times and, unless it counts, values."""
+        if self.window_days is None:
+            return (StoredColumn(name=self.name, dtype=self.dtype, table=self.table, column=self.column),)
+        times, values = window_anchors(self.name)
+        dtypes = {times: "Array(Int64)"}
+        if self.aggregation != "count":
+            dtypes[values] = "Array(String)" if self.kind == "categorical" else "Array(Float64)"
+        return tuple(StoredColumn(name=n, dtype=d, table=self.table, column=self.column) for n, d in dtypes.items())
 
 
 class ViewPlan(Contract):
@@ -100,7 +119,7 @@ class ViewPlan(Contract):
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all stored columns, in order."""
-        return tuple(c.name for c in (*self.columns, *self.covariates))
+        return (*(c.name for c in self.columns), *(s.name for c in self.covariates for s in c.stored))
 
     def has(self, column: str) -> bool:
         """Whether the view stores a column of this name."""
@@ -127,10 +146,22 @@ STORED: dict[str, tuple[StoredColumn, ...]] = {
         *_stored("engagement_events", "first_call_date UnixTimestamp channel; last_call_date UnixTimestamp channel"),
     ),
     ENGAGEMENT_FEATURES: _stored(
-        "engagement_events", "recent_touch_times Array(Int64) event_timestamp; channel_preferences String channel"
+        "engagement_events",
+        "recent_touch_times Array(Int64) event_timestamp; channel_preferences String channel; "
+        "channel_counts Array(Int64) channel",
     ),
 }
 """The stored columns of each view."""
+
+COVARIATE_VIEWS = {
+    "patient_journeys": PATIENT_FEATURES,
+    "treatment_events": PATIENT_FEATURES,
+    "hcp_profiles": HCP_FEATURES,
+    "engagement_events": ENGAGEMENT_FEATURES,
+}
+"""The view that a configured covariate belongs to, by its table."""
+
+_OF_VERSIONS = {"patient_journeys": "journey", "hcp_profiles": "profile"}
 
 ANCHORS = {
     "days_since_diagnosis": ("first_diagnosis_date",),
@@ -143,7 +174,9 @@ ANCHORS = {
 def _spec(
     view: str, name: str, description: str, kind: str = "numeric", low: float | None = 0, high: float | None = None
 ) -> FeatureSpec:
-    return FeatureSpec(name=name, kind=kind, view=view, description=description, low=low, high=high)
+    stored = {column.name: column.table for column in STORED[view]}
+    source = stored[ANCHORS.get(name, (name,))[0]]
+    return FeatureSpec(name=name, kind=kind, view=view, description=description, low=low, high=high, source=source)
 
 
 CATALOGUE: tuple[FeatureSpec, ...] = (
@@ -171,8 +204,8 @@ def plan_view(
     Args:
         view: Name of the view.
         tables: Staged tables by canonical name; a missing one counts as absent.
-        covariates: Configured covariates (`name`, `table`, `column`, `dtype`, `aggregation`, `low`, `high`); they
-            belong to `patient_features` and are ignored for the other views.
+        covariates: Configured covariates (`name`, `table`, `column`, `dtype`, `aggregation`, `window`, `low`, `high`);
+            all are checked, and those on tables of another view left to it.
         bound: `<=` or `<`: whether an event with a time is seen at that time. One with a date only never is.
 
     Returns:
@@ -194,8 +227,10 @@ def plan_view(
     left_out = {spec.name: r for spec in CATALOGUE if spec.view == view and (r := _first_missing(spec.name, missing))}
     left_out |= {name: missing[name] for name in AUXILIARY if name in missing}
     extra: list[CovariateColumn] = []
-    for covariate in _checked(covariates, tables) if view == PATIENT_FEATURES else ():
-        if reason := _missing(tables, covariate.table, covariate.column):
+    for covariate in _checked(covariates, tables):
+        if COVARIATE_VIEWS[covariate.table] != view:
+            continue
+        if reason := barred or _missing(tables, covariate.table, covariate.column):
             left_out[covariate.name] = reason
         else:
             extra.append(covariate)
@@ -209,18 +244,41 @@ def model_features(plans: Sequence[ViewPlan]) -> tuple[FeatureSpec, ...]:
     features: list[FeatureSpec] = []
     for plan in plans:
         features += [s for s in CATALOGUE if s.view == plan.view and all(map(plan.has, ANCHORS.get(s.name, (s.name,))))]
-        features += [_covariate_spec(plan.view, covariate) for covariate in plan.covariates]
+        features += [covariate_feature(covariate) for covariate in plan.covariates]
     return tuple(features)
 
 
 def covariate_description(covariate: CovariateColumn) -> str:
     """One sentence on a configured covariate, for the model card and Feast."""
-    return f"{covariate.aggregation.capitalize()} {covariate.column} of {covariate.table} known so far."
+    since = "known so far" if covariate.window_days is None else f"in the last {covariate.window_days} days"
+    return f"{covariate.aggregation.capitalize()} {covariate.column} of {covariate.table} {since}."
 
 
-def _covariate_spec(view: str, covariate: CovariateColumn) -> FeatureSpec:
-    return _spec(
-        view, covariate.name, covariate_description(covariate), covariate.kind, low=covariate.low, high=covariate.high
+def stored_covariate(covariate: CovariateColumn) -> list[dict[str, Any]]:
+    """The stored columns of a configured covariate as the feature repository reads them."""
+    said, tags = covariate_description(covariate), {}
+    if covariate.window_days is not None:
+        said, tags = f"Behind {covariate.name}: {said}", {"role": "anchor", "feature": covariate.name}
+    return [{"name": s.name, "dtype": s.dtype, "description": said, "tags": tags} for s in covariate.stored]
+
+
+def window_anchors(feature: str) -> tuple[str, str]:
+    """Names of the stored columns behind a windowed covariate: times in microseconds since 1970, and values."""
+    return f"{feature}_times", f"{feature}_values"
+
+
+def covariate_feature(covariate: CovariateColumn) -> FeatureSpec:
+    """A configured covariate as a model sees it."""
+    return FeatureSpec(
+        name=covariate.name,
+        kind=covariate.kind,
+        view=COVARIATE_VIEWS[covariate.table],
+        description=covariate_description(covariate),
+        low=covariate.low,
+        high=covariate.high,
+        source=covariate.table,
+        aggregation=covariate.aggregation,
+        window_days=covariate.window_days,
     )
 
 
@@ -251,22 +309,25 @@ def _first_missing(feature: str, missing: Mapping[str, str]) -> str:
 
 
 def _checked(covariates: Sequence[Mapping[str, Any]], tables: Mapping[str, TableRef]) -> list[CovariateColumn]:
-    taken = {*ENTITIES.values(), "event_timestamp", "created_timestamp"}
+    taken = {*ENTITIES.values(), *_ROW_COLUMNS}
     taken |= {c.name for stored in STORED.values() for c in stored} | {spec.name for spec in CATALOGUE}
     checked: list[CovariateColumn] = []
     for entry in covariates:
-        covariate = _covariate(entry)
-        if covariate.name in taken:
+        covariate = covariate_column(entry)
+        names = {covariate.name, *(stored.name for stored in covariate.stored)}
+        if met := sorted(names & taken):
             raise ConfigurationError(
-                f"features.covariates: {covariate.name} is already the name of a feature. Choose another name."
+                f"features.covariates: {covariate.name} is already the name of a feature, or needs the name of one "
+                f"({', '.join(met)}). Choose another name."
             )
-        taken.add(covariate.name)
+        taken |= names
         _check_types(covariate, tables)
         checked.append(covariate)
     return checked
 
 
-def _covariate(entry: Mapping[str, Any]) -> CovariateColumn:
+def covariate_column(entry: Mapping[str, Any]) -> CovariateColumn:
+    """A configured covariate (the keys of `plan_view`) as columns of a feature table."""
     aggregation = entry.get("aggregation") or "latest"
     kind = "numeric" if aggregation in ("count", "sum", "mean") else entry["dtype"]
     return CovariateColumn(
@@ -276,6 +337,7 @@ def _covariate(entry: Mapping[str, Any]) -> CovariateColumn:
         column=entry["column"],
         kind=kind,
         aggregation=aggregation,
+        window_days=entry.get("window"),
         low=entry.get("low"),
         high=entry.get("high"),
     )
@@ -285,10 +347,15 @@ def _check_types(covariate: CovariateColumn, tables: Mapping[str, TableRef]) -> 
     where = f"features.covariates: {covariate.name}"
     if covariate.table == "patient_journeys" and covariate.column in OUTCOMES:
         raise ConfigurationError(f"{where} reads {covariate.column}, which holds an outcome. Leave it out.")
-    if covariate.table == "patient_journeys" and covariate.aggregation != "latest":
+    if (what := _OF_VERSIONS.get(covariate.table)) and covariate.aggregation != "latest":
         raise ConfigurationError(
-            f"{where} aggregates patient_journeys by {covariate.aggregation}, which would count every version of a "
-            "journey. Use latest, or a column of treatment_events."
+            f"{where} aggregates {covariate.table} by {covariate.aggregation}, which would count every version of a "
+            f"{what}. Use latest, or a column of treatment_events or engagement_events."
+        )
+    if what and covariate.window_days is not None:
+        raise ConfigurationError(
+            f"{where} has a window, but a {what} is what it is until its next version. Leave window out, or take a "
+            "column of treatment_events or engagement_events."
         )
     ref = tables.get(covariate.table)
     dtype = next((c.dtype for c in ref.columns if c.name == covariate.column), None) if ref else None

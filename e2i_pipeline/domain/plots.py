@@ -22,7 +22,7 @@ def evaluation_plots(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> dic
     Returns:
         One PNG under `curves`.
     """
-    figure = _figure(11, 2.9)
+    figure = figure_of(11, 2.9)
     roc, pr, calibration, lift = figure.subplots(1, 4)
     roc.plot(curves["roc"]["fpr"], curves["roc"]["tpr"])
     roc.plot([0, 1], [0, 1], linestyle=":", color="grey")
@@ -34,7 +34,7 @@ def evaluation_plots(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> dic
     calibration.set(title="Calibration", xlabel="predicted", ylabel="observed")
     lift.plot(curves["lift"]["flagged"], curves["lift"]["lift"])
     lift.set(title="Lift", xlabel="share flagged", ylabel="lift over base rate")
-    return {"curves": _png(figure)}
+    return {"curves": png_of(figure)}
 
 
 def study_history(trials: Sequence[tuple[int, float, str]]) -> bytes:
@@ -43,23 +43,25 @@ def study_history(trials: Sequence[tuple[int, float, str]]) -> bytes:
     Args:
         trials: Trial number, value and algorithm of each finished trial.
     """
-    figure = _figure(6, 2.9)
+    figure = figure_of(6, 2.9)
     axes = figure.subplots()
     for name in sorted({algorithm for _, _, algorithm in trials}):
         points = [(number, value) for number, value, algorithm in trials if algorithm == name]
         axes.scatter(*zip(*points, strict=True), s=10, label=name)
     axes.set(title="Study", xlabel="trial", ylabel="value on validation")
     axes.legend(fontsize=8)
-    return _png(figure)
+    return png_of(figure)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def figure_of(width: float, height: float) -> "Figure":
+    """An empty figure of a size in inches, apart from pyplot's global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
-def _png(figure: "Figure") -> bytes:
+def png_of(figure: "Figure") -> bytes:
+    """A figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -1,13 +1,14 @@
 """Features that depend on the time of prediction, computed from the stored anchors, and the types a model expects.
 
 Training and serving both go through `at_prediction_time`, so that they cannot differ. Which anchors a feature needs
-stands in `features.py`.
+stands in `features.py`, how those of windowed covariates are stored in `covariate_sql.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from e2i_pipeline.contracts.references import FeatureSpec
+from e2i_pipeline.domain.features import window_anchors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,10 @@ def at_prediction_time(
     }
     columns: dict[str, Any] = {}
     for feature in features:
-        values = computed[feature.name]() if feature.name in computed else stored[feature.name].to_numpy()
+        if feature.aggregation and feature.window_days is not None:
+            values = _aggregated_within(stored, feature, now)
+        else:
+            values = computed[feature.name]() if feature.name in computed else stored[feature.name].to_numpy()
         columns[feature.name] = _categories(values) if feature.kind == "categorical" else _floats(values)
     return pd.DataFrame(columns, index=stored.index)
 
@@ -81,13 +85,51 @@ def _touches_within(times: "pd.Series[Any]", now: "np.ndarray[Any, Any]", window
     """Counts the touches in (now - window, now]; NaN where the patient is unknown, 0 where there was no touch."""
     import numpy as np
 
-    known = np.array([hasattr(t, "__len__") for t in times], dtype=bool)
-    lengths = np.array([len(t) if k else 0 for t, k in zip(times, known, strict=True)], dtype="int64")
-    rows = np.repeat(np.arange(len(times)), lengths)
-    flat = np.array([t for ts, k in zip(times, known, strict=True) if k for t in ts], dtype="float64")
-    is_within = (flat > now[rows] - window_days * MICROSECONDS_PER_DAY) & (flat <= now[rows])
-    counts = np.bincount(rows[is_within], minlength=len(times)).astype("float64")
-    return np.where(known, counts, np.nan)
+    known, rows, flat = _flattened(times, "float64")
+    counts = np.bincount(rows[_is_within(flat, now[rows], window_days)], minlength=len(times))
+    return np.where(known, counts.astype("float64"), np.nan)
+
+
+def _aggregated_within(
+    stored: "pd.DataFrame", feature: FeatureSpec, now: "np.ndarray[Any, Any]"
+) -> "np.ndarray[Any, Any]":
+    """A windowed covariate: its aggregate over the stored rows in (now - window, now].
+
+    A count is 0 where a known entity has no such row; every other aggregate is null there, as SQL has it.
+    """
+    import numpy as np
+    import pandas as pd
+
+    times, values = window_anchors(feature.name)
+    window_days = feature.window_days or 0
+    if feature.aggregation == "count":
+        return _touches_within(stored[times], now, window_days)
+    _, rows, flat = _flattened(stored[times], "float64")
+    _, _, kept = _flattened(stored[values], object if feature.kind == "categorical" else "float64")
+    is_within = _is_within(flat, now[rows], window_days)
+    # Rows are stored in the order of their times, so the last one is the latest.
+    how = "last" if feature.aggregation == "latest" else feature.aggregation
+    grouped = pd.Series(kept[is_within]).groupby(rows[is_within]).agg(how)
+    return grouped.reindex(np.arange(len(now))).to_numpy()
+
+
+def _is_within(times: "np.ndarray[Any, Any]", now: "np.ndarray[Any, Any]", window_days: int) -> "np.ndarray[Any, Any]":
+    """Whether times are in (now - window, now], all in microseconds."""
+    return (times > now - window_days * MICROSECONDS_PER_DAY) & (times <= now)
+
+
+def _flattened(
+    lists: "pd.Series[Any]", dtype: Any
+) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """Lists end to end: which rows have one, the row of each value, the values."""
+    import numpy as np
+
+    known = np.array([hasattr(each, "__len__") for each in lists], dtype=bool)
+    given = [np.asarray(each, dtype=dtype) for each, is_known in zip(lists, known, strict=True) if is_known]
+    lengths = np.zeros(len(known), dtype="int64")
+    lengths[known] = [len(each) for each in given]
+    flat = np.concatenate(given) if given else np.array([], dtype=dtype)
+    return known, np.repeat(np.arange(len(known)), lengths), flat
 
 
 def _floats(values: Any) -> "np.ndarray[Any, Any]":

@@ -18,8 +18,9 @@ class FeatureStatistics(RunLinks, Base):
         feature_type: `numeric`, `categorical` or `boolean`.
         entity: Join key.
         source: Table it is computed from.
+        quantiles: Value by probability, `0.01` to `0.99`.
         null_rate: Share of nulls, 0..1.
-        histogram: Edges and counts, or counts per value.
+        histogram: Edges and counts, or counts per value; see `contracts.statistics.Histogram`.
         global_importance: Mean absolute SHAP value, normalized over the features to a sum of 1.
         importance_rank: 1 for the most important.
     """
@@ -39,6 +40,7 @@ class FeatureStatistics(RunLinks, Base):
     std: Mapped[float | None]
     min: Mapped[float | None]
     max: Mapped[float | None]
+    quantiles: Mapped[dict[str, float] | None] = mapped_column(PlainJson)
     null_rate: Mapped[float | None]
     unique_count: Mapped[int | None] = mapped_column(BigInteger)
     histogram: Mapped[dict[str, Any] | None] = mapped_column(PlainJson)

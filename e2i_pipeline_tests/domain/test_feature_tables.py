@@ -141,7 +141,13 @@ def _event(day: int, kind: str = "prescription", **changes: Any) -> Row:
     }
 
 
-def _known(folder: Path, journeys: list[Row], events: list[Row], touches: list[Row] | None = None) -> Known:
+def _known(
+    folder: Path,
+    journeys: list[Row],
+    events: list[Row],
+    touches: list[Row] | None = None,
+    covariates: list[Row] | None = None,
+) -> Known:
     touch = {
         "engagement_event_id": "t",
         "hcp_id": "nobody",
@@ -153,7 +159,8 @@ def _known(folder: Path, journeys: list[Row], events: list[Row], touches: list[R
         "known_at": BEGIN,
     }
     profile = {"hcp_id": "h", "specialty": "s", "total_patient_volume": 1, "updated_at": BEGIN, "known_at": BEGIN}
-    return Known(folder, History(journeys, events, [profile], [{**touch, **t} for t in touches or [{}]]), [])
+    history = History(journeys, events, [profile], [{**touch, **t} for t in touches or [{}]])
+    return Known(folder, history, covariates or [])
 
 
 def test_an_event_of_the_index_day_is_not_seen_at_the_index_date_but_the_baseline_is(tmp_path: Path) -> None:
@@ -194,6 +201,23 @@ def test_a_view_that_declares_a_strict_bound_sees_a_touch_only_after_its_moment(
         for bound in ("<=", "<")
     }
     assert seen == {"<=": [1, 1], "<": [0, 1]}
+
+
+def test_a_window_of_days_holds_as_many_days_before_the_midnight_of_prediction(tmp_path: Path) -> None:
+    """The day of prediction is not among them, the day at the far end is; what arrives late counts when it is known."""
+    days = {9: 1.0, 10: 10.0, 19: 100.0, 20: 1000.0}
+    late = _event(15, treatment_event_id="late", cost=1e4, known_at=datetime(2024, 3, 20, 12))  # noqa: DTZ001
+    events = [*(_event(day, cost=cost) for day, cost in days.items()), late]
+    covariate = {"name": "spent", "table": "treatment_events", "column": "cost", "dtype": "numeric", "window": 10}
+    covariates = [{**covariate, "aggregation": "sum"}, {**covariate, "name": "bills", "aggregation": "count"}]
+    known = _known(tmp_path, [_journey()], events, covariates=covariates)
+    at = midnight(date(2024, 3, 20))
+    assert (known.at("p", "h", at)["spent"], known.at("p", "h", at)["bills"]) == (110.0, 2.0)
+    at += timedelta(hours=12)
+    assert known.at("p", "h", at)["spent"] == 100.0 + 1000.0 + 1e4
+    much_later = known.at("p", "h", at + timedelta(days=90))
+    assert pd.isna(much_later["spent"])
+    assert much_later["bills"] == 0
 
 
 def test_a_patient_whom_nobody_touched_has_no_recent_touch_and_an_unknown_patient_has_null(tmp_path: Path) -> None:

@@ -128,11 +128,42 @@ def test_a_covariate_without_its_column_is_left_out() -> None:
             {"table": "patient_journeys", "column": "risk_score", "dtype": "numeric", "aggregation": "sum"},
             "count every version",
         ),
+        ({"table": "hcp_profiles", "column": "decile", "dtype": "numeric", "aggregation": "max"}, "of a profile"),
+        ({"table": "patient_journeys", "column": "risk_score", "dtype": "numeric", "window": 30}, "has a window"),
+        ({"name": "recent_touch", "table": "treatment_events", "window": 30}, r"name of one \(recent_touch_times\)"),
+        ({"name": "observation_date"}, "already the name of a feature"),
     ],
 )
 def test_a_covariate_that_cannot_be_what_it_says_is_refused(entry: dict[str, Any], reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         plan_view(PATIENT_FEATURES, _tables(), [_covariate(**entry)])
+
+
+def test_a_windowed_covariate_is_stored_as_its_times_and_values_and_a_count_as_times_alone() -> None:
+    entries = [_covariate(window=30), _covariate(name="counted", aggregation="count", window=30)]
+    plan = plan_view(PATIENT_FEATURES, _tables(), entries)
+    assert plan.names[-3:] == ("extra_times", "extra_values", "counted_times")
+    latest, counted = model_features([plan])[-2:]
+    assert (latest.name, latest.kind, latest.aggregation, latest.window_days) == ("extra", "categorical", "latest", 30)
+    assert (counted.name, counted.kind, counted.source) == ("counted", "numeric", "treatment_events")
+    assert "in the last 30 days" in counted.description
+
+
+def test_a_windowed_covariate_without_its_column_is_left_out_with_its_anchors() -> None:
+    plan = plan_view(PATIENT_FEATURES, _tables(treatment_events=("dosage",)), [_covariate(window=30)])
+    assert plan.left_out == {"extra": "treatment_events has no dosage"}
+    assert not plan.covariates
+    assert "extra" not in {feature.name for feature in model_features([plan])}
+
+
+def test_covariates_of_touches_and_profiles_belong_to_their_own_views() -> None:
+    touches = _covariate(name="answers", table="engagement_events", column="response", aggregation="count", window=9)
+    profile = _covariate(name="decile", table="hcp_profiles", column="decile", dtype="numeric")
+    entries = [touches, profile]
+    names = {view: [c.name for c in plan_view(view, _tables(), entries).covariates] for view in ENTITIES}
+    assert names == {"patient_features": [], "hcp_features": ["decile"], "engagement_features": ["answers"]}
+    without = plan_view(HCP_FEATURES, _tables(patient_journeys=("hcp_id",)), entries)
+    assert without.left_out["decile"] == without.left_out["specialty"]
 
 
 def test_a_covariate_named_twice_is_refused() -> None:

@@ -272,6 +272,7 @@ class TestFeaturesAndOperations:
             "feature": "risk_score",
             "feature_group": "patient_features",
             "mean": 0.4,
+            "quantiles": {"0.5": 0.4},
             "histogram": {"n": [1]},
         }
         metadata.record_features("Kisqali", "v1", [statistics], "run-1")
@@ -279,6 +280,10 @@ class TestFeaturesAndOperations:
         metadata.record_features("Fabhalta", "v1", [statistics], "run-2")
         (row,) = metadata.feature_statistics("patient_features", "Kisqali")
         assert (row["mean"], row["global_importance"], row["histogram"]) == (0.4, 0.7, {"n": [1]})
+        assert metadata.get_feature_statistics("patient_features", "Kisqali") == [row]
+        assert row["quantiles"] == {"0.5": 0.4}
+        brands = [each["brand"] for each in metadata.get_feature_statistics("patient_features")]
+        assert brands == ["Fabhalta", "Kisqali"]
 
     @pytest.mark.parametrize(
         ("row", "message"), [({"mean": 1.0}, "without its name"), ({"feature": "a", "avg": 1.0}, "no column avg")]

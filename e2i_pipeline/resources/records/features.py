@@ -19,7 +19,7 @@ class FeatureRecords(Records):
             brand: The brand.
             version: Version of the dataset behind the statistics.
             features: Per feature a mapping with `feature` and any of the columns `feature_group`, `feature_type`,
-                `entity`, `source`, `mean`, `std`, `min`, `max`, `null_rate`, `unique_count`, `histogram`,
+                `entity`, `source`, `mean`, `std`, `min`, `max`, `quantiles`, `null_rate`, `unique_count`, `histogram`,
                 `global_importance`, `importance_rank`, `mlflow_run_id`. A column that is not named keeps its value.
             run_id: Dagster run.
 
@@ -43,6 +43,26 @@ class FeatureRecords(Records):
 
         found = self._find(FeatureStatistics, feature_group=feature_group, brand=brand)
         return sorted(found, key=lambda row: (row["recorded_at"], row["feature"]))
+
+    def get_feature_statistics(self, view: str, brand: str | None = None) -> list[Row]:
+        """What is recorded of a view's features on the train split of the newest training dataset of a brand.
+
+        Args:
+            view: Feast view, as in `ml_feature_store.feature_group`.
+            brand: The brand; None for all of them.
+
+        Returns:
+            Rows of `ml_feature_store`: statistics, and importance where the model was explained; by brand and feature.
+        """
+        from e2i_pipeline.metadata.features import FeatureStatistics
+
+        where = {"feature_group": view} if brand is None else {"feature_group": view, "brand": brand}
+        rows = self._find(FeatureStatistics, **where)
+        newest: dict[str, Row] = {}
+        for row in sorted(rows, key=lambda row: (row["recorded_at"], row["version"])):
+            newest[row["brand"]] = row
+        current = [row for row in rows if row["version"] == newest[row["brand"]]["version"]]
+        return sorted(current, key=lambda row: (row["brand"], row["feature"]))
 
     def record_shap(
         self,
