@@ -3,7 +3,7 @@
 `e2i run` calls it for the whole graph of one brand and shows one line a step; `e2i summary` says where the results
 are; `e2i serve` starts the deployed Bento; `e2i dev` starts the UI; `e2i clean` removes old data; `e2i pseudonym`
 hashes identifiers as landing does. What `e2i ledger` and `e2i gate` do stands in `record_commands.py`,
-what `e2i source` does in `source_commands.py`.
+what `e2i source` does in `source_commands.py`, what `e2i features` does in `feature_commands.py`.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from e2i_pipeline.config.loader import PROJECT, settings
 from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.contracts.tables import NAMESPACES
 from e2i_pipeline.errors import ConfigurationError, E2IError
+from e2i_pipeline.feature_commands import add_feature_commands
 from e2i_pipeline.record_commands import add_record_commands
 from e2i_pipeline.source_commands import add_source_commands
 
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(command=_pseudonym, brand=None)
     add_record_commands(commands)
     add_source_commands(commands)
+    add_feature_commands(commands)
     return parser
 
 

@@ -59,6 +59,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     canary.write(root / "drop", {**drop, "patient_journeys": _spoilt(drop["patient_journeys"])})
     tell("refused", product.materialize("+validated_dataset"))
     shutil.rmtree(product.state / "references" / "results")  # so that the next two do the work again
+    (product.state / "features" / "patient_features" / "last.json").unlink()
     journeys, modelling = _published_journeys(product.state), _only(product.state / "training" / "Kisqali")
     with _with_tokens(journeys, "journey_start_date"):
         tell("broken table", product.materialize("patient_features"))

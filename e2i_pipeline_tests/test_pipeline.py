@@ -22,10 +22,18 @@ from mlflow.entities import Run
 
 from e2i_pipeline.config.loader import load_settings
 from e2i_pipeline.contracts.base import Reference
-from e2i_pipeline.contracts.references import BentoRef, ModelCardRef, ModelVersion, PredictionsRef, TuningResult
+from e2i_pipeline.contracts.references import (
+    BentoRef,
+    ModelCardRef,
+    ModelVersion,
+    PredictionsRef,
+    TrainingDatasetRef,
+    TuningResult,
+)
 from e2i_pipeline.defs.resources import build_resources
 from e2i_pipeline.domain.synthetic import generate
 from e2i_pipeline.resources.engine import parquet
+from e2i_pipeline.resources.feast import FeastResource
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.stages.gate import GateResource
@@ -49,6 +57,18 @@ RECORDED = (
 )
 
 
+WINDOWED = {
+    "name": "recent_bills",
+    "table": "treatment_events",
+    "column": "cost",
+    "dtype": "numeric",
+    "aggregation": "sum",
+    "window": 120,
+    "low": 0,
+}
+"""A covariate that is configured and nothing else."""
+
+
 class Looked:
     """What lies in a state folder, seen through the product's own resources.
 
@@ -62,6 +82,10 @@ class Looked:
         self._resources = build_resources(chosen)
         self._tracking = chosen.stores.mlflow_tracking_uri.get_secret_value()
         self.home = product.dagster_home
+
+    @property
+    def feast(self) -> FeastResource:
+        return self._resources["feast"]  # type: ignore[return-value]
 
     @property
     def mlflow(self) -> MlflowResource:
@@ -114,6 +138,9 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
         E2I__BRANDS="[Kisqali, Fabhalta]",
         E2I__SOURCE__SYNTHETIC__JOURNEYS_PER_BRAND="1500",
         E2I__OPTUNA__SEARCH__N_TRIALS="6",
+        E2I__FEATURES__COVARIATES=json.dumps(
+            [*(c.model_dump(exclude_defaults=True) for c in load_settings({}).features.covariates), WINDOWED]
+        ),
     )
 
 
@@ -205,6 +232,42 @@ def test_the_bento_answered_its_golden_request(looked: Looked) -> None:
     assert verdict.run_id == looked.dagster_runs()[-1]
     golden = json.loads(Path(bento.golden_request).read_text(encoding="utf-8"))
     assert len(golden["rows"]) == len(golden["probabilities"]) >= 7
+
+
+def test_a_covariate_of_one_entry_is_in_every_stage(looked: Looked) -> None:
+    """In Feast, the training dataset, its statistics, the Bento's request and the card; with the right values."""
+    name, training = "recent_bills", looked.reference("training_dataset")
+    assert isinstance(training, TrainingDatasetRef)
+    stored = looked.feast.get_online_features(
+        [{"patient_id": "nobody"}], [f"patient_features:{name}_times", f"patient_features:{name}_values"]
+    )
+    assert stored == {"patient_id": ["nobody"], f"{name}_times": [None], f"{name}_values": [None]}
+
+    [events] = looked.state.glob("staging/treatment_events/*/data.parquet")
+    rows, wrong, given = duckdb.execute(f"""
+        WITH expected AS (
+            SELECT t.patient_journey_id, any_value(t.{name}) AS found, sum(e.cost) AS expected
+            FROM {parquet(training.location)} AS t LEFT JOIN {parquet(str(events))} AS e
+            ON e.patient_id = t.patient_id AND e.event_date < t.observation_date AND e.known_at <= t.observation_date
+                AND e.event_date >= t.observation_date - INTERVAL 120 DAYS GROUP BY ALL)
+        SELECT count(*), count(*) FILTER (found IS NULL <> (expected IS NULL) OR abs(found - expected) > 1e-6),
+            count(found) FROM expected""").fetchall()[0]
+    assert (rows, wrong) == (training.rows, 0)
+    assert 0.2 * rows < given <= rows
+
+    recorded = {row["feature"]: row for row in looked.metadata.get_feature_statistics("patient_features", "Kisqali")}
+    assert recorded[name]["quantiles"]["0.5"] > 0
+    assert recorded[name]["global_importance"] is not None
+    for place in ("training/Kisqali/*", "bentoml/models/*/*/files", "mlflow/artifacts/*/*/artifacts"):
+        [file] = looked.state.glob(f"{place}/feature_statistics.json")
+        assert name in {each["feature"] for each in json.loads(file.read_text(encoding="utf-8"))["features"]}
+
+    bento, card = looked.reference("bento"), looked.reference("model_card")
+    assert isinstance(bento, BentoRef)
+    assert isinstance(card, ModelCardRef)
+    request = json.loads(Path(bento.golden_request).with_name("request.json").read_text(encoding="utf-8"))
+    assert all(name in row for row in request["rows"])
+    assert name in Path(card.location).read_text(encoding="utf-8")
 
 
 def test_every_stage_left_its_rows(first: Ran, looked: Looked) -> None:

@@ -90,7 +90,7 @@ def test_each_audit_was_made_once(product: Product) -> None:
     verdicts = rows(
         product.state / "metadata.db", "SELECT gate, is_passed, count(*) FROM ml_gate_verdicts GROUP BY 1, 2"
     )
-    assert verdicts == [("data_quality", 1, 7), ("evaluation", 1, 3), ("infrastructure", 1, 3)]
+    assert verdicts == [("data_quality", 1, 7), ("evaluation", 1, 3), ("infrastructure", 1, 3), ("parity", 1, 1)]
 
 
 def test_each_brand_has_one_training_one_version_and_one_champion(product: Product) -> None:

@@ -2,38 +2,51 @@
 """The features. Counts and sums are over all brands and over all of the history known at the time.
 
 What depends on the time of prediction (days since diagnosis, touches in the last days, calls per 30 days) is not
-stored, because it would be stale when read: these views hold the anchors, tagged so, and the pipeline computes the
-feature from them for the prediction time, in training and in serving alike. On-demand views are not used for this:
-Feast keeps their functions pickled in the registry, and this product loads no pickle.
+stored, because it would be stale when read: these views hold the anchors, tagged so, and the feature is computed from
+them for the prediction time: by the pipeline, in training and in serving alike, and by the views of `on_demand.py`.
+
+Feast counts a change of a field as a new version of a view, but none of its TTL or of its tags. The join key therefore
+carries both as tags of its own, so that whatever decides a value makes a version that a model can be pinned to.
+
+Two bounds decide what is seen at the very time of a prediction. `bound` is that of the join, for every row of a view.
+The tables behind these views move an event that must not be seen at its own time past it, one by one (`event_bound`; an
+event with a date only is never seen at its midnight), so that a patient's baseline of the index day still is.
 
 A view that this installation's data cannot fill is None, and so is unknown to Feast.
 """
 
 from datetime import timedelta
 
-from definitions import fields
+from definitions import bound, event_bound, fields
 from entities import hcp, patient
-from feast import Entity, FeatureView, Field, FileSource
+from feast import Entity, FeatureView, Field
+from feast.data_source import DataSource
 from feast.types import Array, Float64, Int64, String, UnixTimestamp
-from sources import engagement_table, hcp_table, patient_table
+from sources import engagement_push, hcp_table, patient_table
 
 ANCHOR = {"role": "anchor"}
 
 
 def _view(
-    name: str, entity: Entity, source: FileSource | None, ttl: timedelta, description: str, features: list[Field]
+    name: str, entity: Entity, source: DataSource | None, ttl: timedelta, description: str, features: list[Field]
 ) -> FeatureView | None:
     if source is None:
         return None
+    bounds = {"bound": bound(name, "<="), "event_bound": event_bound(name)}
+    decisive = {"ttl_seconds": str(int(ttl.total_seconds())), **bounds}
     return FeatureView(
         name=name,
         entities=[entity],
         ttl=ttl,
         source=source,
-        schema=[Field(name=entity.join_key, dtype=String), *fields(name, features)],
+        schema=[Field(name=entity.join_key, dtype=String, tags=decisive), *fields(name, features)],
         description=description,
         owner="data-preparer",
-        tags={"stage": "features", "sensitivity": "health" if entity is patient else "professional"},
+        tags={
+            "stage": "features",
+            "sensitivity": "health" if entity is patient else "professional",
+            **bounds,
+        },
     )
 
 
@@ -79,7 +92,7 @@ hcp_features = _view(
 engagement_features = _view(
     "engagement_features",
     patient,
-    engagement_table,
+    engagement_push,
     # After five years without a touch or a journey nothing is said about a patient, not even that there was no touch.
     ttl=timedelta(days=1825),
     description="Touches that reached a patient: their own, and those of their HCP that name no patient.",
@@ -91,5 +104,11 @@ engagement_features = _view(
             tags=ANCHOR,
         ),
         Field(name="channel_preferences", dtype=String, description="Most frequent channel so far."),
+        Field(
+            name="channel_counts",
+            dtype=Array(Int64),
+            description="Touches so far per channel: crm, digital, email, in_person, phone, webinar, any other.",
+            tags=ANCHOR,
+        ),
     ],
 )

@@ -117,6 +117,10 @@ class FeatureSpec(Contract):
         description: What it means, with its unit.
         low: Smallest value that makes sense, None where open.
         high: Largest value that makes sense, None where open.
+        source: Source table that it is computed from.
+        aggregation: How a configured covariate is made of its rows; empty for a feature of the catalogue.
+        window_days: Days before the prediction time whose rows count; None where all that is known counts, or where the
+            catalogue says it.
     """
 
     name: str
@@ -125,6 +129,9 @@ class FeatureSpec(Contract):
     description: str = ""
     low: float | None = None
     high: float | None = None
+    source: str = ""
+    aggregation: str = ""
+    window_days: int | None = None
 
 
 class FeatureTableRef(TableRef):
@@ -150,6 +157,7 @@ class FeatureRegistryRef(Reference):
         tables: The feature tables by view.
         left_out: Features left out, each with the reason.
         definitions: Path of the resolved definitions that the Feast repository reads.
+        contract: Key of the definitions as they were applied (`FeatureContract`); empty where none was written.
     """
 
     project: str
@@ -158,20 +166,41 @@ class FeatureRegistryRef(Reference):
     tables: dict[str, FeatureTableRef]
     left_out: dict[str, str]
     definitions: str
+    contract: str = ""
+
+
+class OnlineWindow(Contract):
+    """What one view was filled with.
+
+    Attributes:
+        view: Name of the view.
+        start: From when on (UTC) what became known counted.
+        end: Up to when (UTC).
+        rows: Rows written.
+        seconds: How long it took, reading included; of an interrupted one, all its parts.
+    """
+
+    view: str
+    start: datetime
+    end: datetime
+    rows: int
+    seconds: float
 
 
 class OnlineFeaturesRef(Reference):
     """One materialization into the online store.
 
     Attributes:
-        until: Up to which event time (UTC) the store was filled.
+        until: Up to when (UTC), in event time and in known-at time, the store was filled.
         rows: Rows written per view.
         rows_per_second: Over all views; 0 where nothing was written.
+        windows: What was filled, by view.
     """
 
     until: datetime
     rows: dict[str, int]
     rows_per_second: float
+    windows: tuple[OnlineWindow, ...] = ()
 
 
 class TrainingDatasetRef(TableRef):
@@ -185,6 +214,7 @@ class TrainingDatasetRef(TableRef):
         positives: Rows with the outcome, per split.
         label_overlap: Training labels that mature after the validation period begins.
         overrides: Overrides behind the published dataset; one on these rows themselves is the gate's to tell.
+        contract: Key of the feature definitions behind it (`FeatureContract`); empty where none was written.
     """
 
     brand: str
@@ -194,6 +224,7 @@ class TrainingDatasetRef(TableRef):
     positives: dict[str, int]
     label_overlap: int = 0
     overrides: tuple[Override, ...] = ()
+    contract: str = ""
 
 
 class ExperimentScope(Reference):

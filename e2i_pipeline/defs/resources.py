@@ -26,6 +26,7 @@ from e2i_pipeline.resources.shap import ShapResource
 from e2i_pipeline.resources.sources import SourceResource
 from e2i_pipeline.resources.stages.deployment import DeploymentResource
 from e2i_pipeline.resources.stages.explanation import ExplanationResource
+from e2i_pipeline.resources.stages.feature_statistics import FeatureStatisticsResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
@@ -106,6 +107,7 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
         prediction_lag_days=chosen.features.prediction_lag_days,
         source_columns={c.name: c.column for c in chosen.features.covariates},
     )
+    statistics = FeatureStatisticsResource(engine=tools["engine"], metadata=tools["metadata"])
     shared = {"mlflow": tools["mlflow"], "metadata": tools["metadata"], "modelling": modelling, "files": files}
     gate = GateResource(
         state_dir=state,
@@ -119,6 +121,7 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
     )
     return {
         "modelling": modelling,
+        "statistics": statistics,
         "gate": gate,
         "parity": ParityResource(
             feast=tools["feast"],
@@ -148,6 +151,7 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
             promotion_stage=chosen.promotion.stage,
             promotion_margin=chosen.promotion.min_absolute_change,
             dry_run=chosen.promotion.dry_run,
+            statistics=statistics,
             **shared,
         ),
         "explanation": ExplanationResource(

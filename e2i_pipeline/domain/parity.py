@@ -22,7 +22,8 @@ class FeatureParity(Contract):
     Attributes:
         feature: Name of the feature.
         view: Its view.
-        rows: Rows compared: those that name an entity of the view.
+        rows: Rows compared: those that name an entity of the view, and were not pushed live since.
+        pushed: Rows left out because they were.
         present: Rows with a value offline.
         differing: Rows with a value on both sides, and not the same.
         only_online: Rows with a value online alone, as one that has expired offline.
@@ -32,6 +33,7 @@ class FeatureParity(Contract):
     feature: str
     view: str
     rows: int
+    pushed: int
     present: int
     differing: int
     only_online: int
@@ -44,7 +46,11 @@ class FeatureParity(Contract):
 
 
 def compare(
-    offline: "pd.DataFrame", online: "pd.DataFrame", features: Sequence[FeatureSpec], entities: Mapping[str, str]
+    offline: "pd.DataFrame",
+    online: "pd.DataFrame",
+    features: Sequence[FeatureSpec],
+    entities: Mapping[str, str],
+    ahead: Mapping[str, "np.ndarray"],
 ) -> tuple[FeatureParity, ...]:
     """Compares the same rows of both stores, cell by cell and without any tolerance.
 
@@ -53,13 +59,15 @@ def compare(
         online: The same rows, in the same order, from the online store.
         features: The features to compare.
         entities: Join key of each view.
+        ahead: Per view, which rows hold a later event online (a boolean each): live touches, which are no mismatch.
 
     Returns:
         One result per feature, in order.
     """
     found: list[FeatureParity] = []
     for feature in features:
-        asked = offline[entities[feature.view]].notna().to_numpy()
+        named = offline[entities[feature.view]].notna().to_numpy()
+        asked: np.ndarray = named & ~ahead[feature.view]
         there, here = offline[feature.name][asked], online[feature.name][asked]
         is_there, is_here = there.notna().to_numpy(), here.notna().to_numpy()
         is_both: np.ndarray = is_there & is_here
@@ -68,6 +76,7 @@ def compare(
                 feature=feature.name,
                 view=feature.view,
                 rows=int(asked.sum()),
+                pushed=int((named & ahead[feature.view]).sum()),
                 present=int(is_there.sum()),
                 differing=int((there.to_numpy()[is_both] != here.to_numpy()[is_both]).sum()),
                 only_online=int((is_here & ~is_there).sum()),

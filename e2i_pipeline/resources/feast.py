@@ -1,12 +1,10 @@
 """The feature store: feature tables, the Feast registry over them, historical and online reads.
 
-What a feature is stands in `domain/features.py` and `feature_repo/`; how Feast is reached in `feast_repository.py`,
-read in `feast_reads.py`, and its online store filled in `feast_online.py`. Feast is essential: without it there is no
-training.
+What a feature is stands in `domain/features.py` and `feature_repo/`; how its table is written in `feature_tables.py`,
+how Feast is reached in `feast_repository.py`, read in `feast_reads.py`, and its online store filled in
+`feast_online.py`. Feast is essential: without it there is no training.
 """
 
-import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,19 +14,22 @@ import dagster as dg
 from filelock import FileLock
 
 from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.feature_contract import FeatureContract
 from e2i_pipeline.contracts.references import (
     FeatureRegistryRef,
     FeatureTableRef,
     OnlineFeaturesRef,
     TableRef,
 )
-from e2i_pipeline.domain.feature_tables import view_query
-from e2i_pipeline.domain.features import ENTITIES, ViewPlan, covariate_description, model_features, plan_view
+from e2i_pipeline.domain.features import ENTITIES, ViewPlan, model_features
 from e2i_pipeline.errors import ToolRejected
-from e2i_pipeline.resources import feast_online, feast_reads
-from e2i_pipeline.resources.engine import EngineResource, parquet
+from e2i_pipeline.resources import feast_contracts, feast_online, feast_push, feast_reads, feast_tables, feature_tables
+from e2i_pipeline.resources.engine import EngineResource
+from e2i_pipeline.resources.feast_config import offline_kind, registry_address
+from e2i_pipeline.resources.feast_definitions import is_in_file, read_resolved, resolved
 from e2i_pipeline.resources.feast_repository import FeastRepository, feast_errors
-from e2i_pipeline.resources.sqlite_glance import first_row, sqlite_file
+from e2i_pipeline.resources.feast_stores.reading_time import reading_at
+from e2i_pipeline.resources.sqlite_glance import sqlite_file
 from e2i_pipeline.storage.references import write_json
 
 if TYPE_CHECKING:
@@ -81,41 +82,20 @@ class FeastResource(dg.ConfigurableResource):
         Raises:
             ConfigurationError: A covariate cannot be what it is declared to be.
         """
-        plan = plan_view(view, tables, covariates, bound)
-        present = {name: ref for name, ref in tables.items() if not ref.is_absent}
-        query_of = {name: parquet(ref.location) for name, ref in present.items()}
-        versions = {name: ref.version for name, ref in present.items()}
-        if plan.is_empty:
-            key = content_key(view, versions, plan)
-            return FeatureTableRef(
-                key=key, name=view, version=key, is_absent=True, entity=plan.entity, left_out=plan.left_out
-            )
-        # The statement without locations: the same source gives the same key in another folder.
-        neutral = view_query(plan, tables, {name: name for name in present}, touch_window_days)
-        folder = self._state / "features" / view
-        with self.engine.connect() as connection:
-            written = self.engine.write(
-                connection,
-                view_query(plan, tables, query_of, touch_window_days),
-                folder,
-                order_by=(plan.entity, "event_timestamp", "created_timestamp"),
-            )
-            known = connection.execute(
-                f"SELECT CAST(max(created_timestamp) AS TIMESTAMP) FROM {parquet(written.location)}"
-            ).fetchone()
-        ref = FeatureTableRef(
-            key=content_key(view, versions, plan, neutral),
-            name=view,
-            location=written.location,
-            version=written.version,
-            rows=written.rows,
-            columns=written.columns,
-            known_until=known[0].replace(tzinfo=UTC) if known and known[0] else None,
-            entity=plan.entity,
-            left_out=plan.left_out,
+        return self.make_view(view, tables, covariates, touch_window_days, bound).table
+
+    def make_view(
+        self,
+        view: str,
+        tables: Mapping[str, TableRef],
+        covariates: Sequence[Mapping[str, Any]],
+        touch_window_days: int,
+        bound: str = "<=",
+    ) -> feature_tables.Made:
+        """As `write_view`, and says how much of the table had to be computed."""
+        return feature_tables.write_view(
+            self.engine, self._tables, view, tables, covariates, touch_window_days, bound=bound
         )
-        write_json(self._plan_path(ref), {"plan": plan.model_dump(mode="json"), "touch_window_days": touch_window_days})
-        return ref
 
     def definitions_hash(self) -> str:
         """Hash of what a person wrote in the feature repository; Feast is not imported."""
@@ -124,17 +104,20 @@ class FeastResource(dg.ConfigurableResource):
     def is_applied(self, registry: FeatureRegistryRef) -> bool:
         """Whether the definitions last applied from this state folder are those of `registry`, and it holds them.
 
-        Feast is not imported: a registry in an SQLite file is looked into; another one is held against the definitions
-        by `training_frame`.
+        Feast is not imported: an SQLite registry is looked into; another is held against them by `training_frame`.
         """
         if self._read_definitions().get("key") != registry.key:
             return False
-        file = sqlite_file(self.registry)
-        return file is None or _holds(file, registry)
+        if not feast_contracts.is_kept(self._definitions.parent, registry.contract):
+            return False
+        file = sqlite_file(registry_address(self._repository().settings()))
+        return file is None or is_in_file(file, registry)
 
     def has_view(self, table: FeatureTableRef) -> bool:
         """Whether a feature table and its plan are still there."""
-        return table.is_absent or (Path(table.location).is_file() and self._plan_path(table).is_file())
+        return table.is_absent or (
+            Path(table.location).is_file() and feature_tables.plan_path(self._tables, table).is_file()
+        )
 
     def apply(self, tables: Mapping[str, FeatureTableRef]) -> FeatureRegistryRef:
         """Applies the Feast repository over the present feature tables; does nothing where that is the state already.
@@ -149,25 +132,26 @@ class FeastResource(dg.ConfigurableResource):
         present = {view: tables[view] for view in ENTITIES if view in tables and not tables[view].is_absent}
         if not present:
             raise ToolRejected("No feature view can be filled from this source, so there is nothing to apply to Feast.")
-        stored = {view: self._plan_of(ref) for view, ref in present.items()}
+        stored = {view: feature_tables.plan_of(self._tables, ref) for view, ref in present.items()}
         plans = [ViewPlan.model_validate(plan["plan"]) for plan in stored.values()]
         window = max(plan["touch_window_days"] for plan in stored.values())
         repository = self._repository()
         versions = {view: ref.version for view, ref in present.items()}
         key = content_key(self.project, repository.digest(), [*plans], versions, window)
-        definitions = {
-            "key": key,
-            "service": SERVICE,
-            "touch_window_days": window,
-            "views": {plan.view: _view_definition(plan, present[plan.view]) for plan in plans},
-        }
-        # Kept in the registry itself, so that what is applied can be told wherever the registry lies.
-        definitions["tags"] = {"e2i/key": key, "e2i/definitions": content_key(definitions)}
+        kind = offline_kind(repository.settings())
+        folder = self._definitions.parent
+        definitions = resolved(key, SERVICE, plans, present, window, kind)
         with self._lock("feast-registry"), feast_errors(f"apply {self.repo}", _REGISTRY_REMEDY):
             store = repository.open()
             if self._read_definitions() != definitions or not self._is_applied(store, definitions):
+                feast_tables.publish(repository, self.engine, present.values())
+                feast_contracts.forget_lost_pins(store, folder)
                 write_json(self._definitions, definitions)
                 repository.apply(store)
+            contract = feast_contracts.build(store, SERVICE, key, plans, present, window, self._state)
+            feast_contracts.keep(folder, contract)
+            feast_contracts.pin(store, contract, folder)
+            feast_tables.drop_unused(repository, store, folder)
         left_out = {name: reason for ref in tables.values() for name, reason in ref.left_out.items()}
         return FeatureRegistryRef(
             key=key,
@@ -177,7 +161,26 @@ class FeastResource(dg.ConfigurableResource):
             tables=dict(tables),
             left_out=left_out,
             definitions=str(self._definitions),
+            contract=contract.key,
         )
+
+    def contract(self, key: str) -> FeatureContract:
+        """The feature definitions that were applied under a key, whatever the views are now; Feast is not imported.
+
+        Raises:
+            ToolRejected: This state folder does not hold it, or it was changed.
+        """
+        return feast_contracts.read(self._definitions.parent, key)
+
+    def pinned_service(self, contract: FeatureContract) -> str:
+        """Name of the Feast service that serves the definitions of a contract, by the versions of its views.
+
+        Raises:
+            ToolUnavailable: The registry does not answer.
+            ToolRejected: Feast's history does not hold them any more.
+        """
+        with feast_errors("look up the versions of views", _REGISTRY_REMEDY):
+            return feast_contracts.pinned_service(self._repository().open(), contract)
 
     def training_frame(self, registry: FeatureRegistryRef, rows: "pd.DataFrame") -> "pd.DataFrame":
         """What a model may know of each row at its prediction time, in event time and in known-at time.
@@ -202,8 +205,12 @@ class FeastResource(dg.ConfigurableResource):
     def online_frame(self, registry: FeatureRegistryRef, rows: "pd.DataFrame") -> "pd.DataFrame":
         """The same as `training_frame`, from the online store: what was known when it was last filled.
 
-        A value that has outlived its view's TTL at the prediction time is null, as it is offline; Feast's own online
-        read would return it.
+        A value that has outlived its view's TTL at the prediction time is null, as it is offline.
+        """
+        return self.online_rows(registry, rows).frame
+
+    def online_rows(self, registry: FeatureRegistryRef, rows: "pd.DataFrame") -> feast_reads.OnlineRows:
+        """As `online_frame`, and says which rows were pushed live since.
 
         Raises:
             ToolUnavailable: A store does not answer.
@@ -213,8 +220,9 @@ class FeastResource(dg.ConfigurableResource):
         with feast_errors("read online features", _ONLINE_REMEDY):
             store = self._repository().open()
             service = store.get_feature_service(registry.service)
-            stored = feast_reads.online_frame(store, service, feast_reads.entity_rows(rows, registry))
-        return feast_reads.with_features(rows, stored, registry, definitions["touch_window_days"])
+            stored, ahead = feast_reads.online_rows(store, service, feast_reads.entity_rows(rows, registry))
+        frame = feast_reads.with_features(rows, stored, registry, definitions["touch_window_days"])
+        return feast_reads.OnlineRows(frame, ahead)
 
     def get_historical_features(
         self, entity_df: "pd.DataFrame", features: str | list[str], full_feature_names: bool = False
@@ -235,15 +243,19 @@ class FeastResource(dg.ConfigurableResource):
             ToolRejected: Feast refuses, or returns other rows than were asked for.
         """
         repository = self._repository()
-        with feast_errors("join historical features", _REGISTRY_REMEDY), repository.exclusive():
-            return feast_reads.historical_frame(repository.open(), entity_df, features, full_feature_names)
+        with feast_errors("join historical features", _REGISTRY_REMEDY):
+            store = repository.open(reads_versions=True)
+            return feast_reads.historical_frame(store, entity_df, features, full_feature_names)
 
-    def get_online_features(self, entity_rows: list[dict[str, Any]], features: str | list[str]) -> dict[str, list[Any]]:
-        """The stored values as Feast serves them, without TTL: see `online_frame`.
+    def get_online_features(
+        self, entity_rows: list[dict[str, Any]], features: str | list[str], at: datetime | None = None
+    ) -> dict[str, list[Any]]:
+        """The stored values as Feast serves them; what has outlived its view's TTL is null.
 
         Args:
             entity_rows: One dict of join keys per row.
             features: Name of a feature service, or references `view:feature`.
+            at: As of when the TTL applies; by default the clock.
 
         Returns:
             One list per join key and stored column.
@@ -254,9 +266,10 @@ class FeastResource(dg.ConfigurableResource):
         """
         with feast_errors("read online features", _ONLINE_REMEDY):
             store = self._repository().open()
-            return store.get_online_features(
-                features=feast_reads.wanted(store, features), entity_rows=entity_rows
-            ).to_dict()
+            with reading_at(at or datetime.now(UTC)):
+                return store.get_online_features(
+                    features=feast_reads.wanted(store, features), entity_rows=entity_rows
+                ).to_dict()
 
     def materialize(self, registry: FeatureRegistryRef, until: datetime) -> OnlineFeaturesRef:
         """Fills the online store with each entity's latest values known at `until`.
@@ -274,20 +287,63 @@ class FeastResource(dg.ConfigurableResource):
         self._current(registry)
         with self._lock("feast-online"), feast_errors("fill the online store", _ONLINE_REMEDY):
             store = self._repository().open()
-            if not self._online_store.exists():
-                self._materialized.unlink(missing_ok=True)  # it speaks of a store that is gone
+            if self._materialized.is_file() and not self._is_online(store):
+                self._materialized.unlink()  # it speaks of a store that is gone
             return feast_online.fill(store, self.engine, registry, until, self._materialized)
 
+    def push_touches(
+        self, registry: FeatureRegistryRef, touches: "pd.DataFrame", tables: Mapping[str, TableRef]
+    ) -> feast_push.Pushed:
+        """Makes touches visible online at once, as the next batch will compute them.
+
+        Args:
+            registry: What was applied.
+            touches: `feast_push.COLUMNS`, in the order in which they became known. They may be pushed again.
+            tables: Staged tables: their journeys say whom a touch of an HCP reaches.
+
+        Raises:
+            ToolUnavailable: A store does not answer.
+            ToolRejected: A touch is incomplete, or the registry or the online store does not take it.
+        """
+        window_days = self._current(registry)["touch_window_days"]
+        by_patient, unreached = feast_push.reached(self.engine, touches, tables)
+        with self._lock("feast-online"), feast_errors("push touches", _ONLINE_REMEDY):
+            return feast_push.push(self._repository().open(), by_patient, unreached, window_days)
+
     def is_materialized(self, online: OnlineFeaturesRef) -> bool:
-        """Whether the online store was last filled as `online` says, and is there; Feast is not asked."""
-        if not self._online_store.exists() or not self._materialized.is_file():
+        """Whether the online store was last filled as `online` says, and is there.
+
+        Feast is not asked for the embedded store, a file; another one is looked into for a few entities.
+        """
+        if not self._materialized.is_file():
             return False
         last = feast_online.last_fill(self._materialized)
-        return content_key(last["key"], last["until"]) == online.key
+        if "key" not in last or not feast_online.is_filled(last, last["key"], online.until):
+            return False
+        if content_key(last["key"], last["until"]) != online.key:
+            return False
+        if self._is_embedded():
+            return self._online_store.exists()
+        with feast_errors("look into the online store", _ONLINE_REMEDY):
+            return feast_online.holds(self._repository().open(), self.engine, last)
+
+    def _is_embedded(self) -> bool:
+        """Whether the online store is the SQLite file in the state folder."""
+        return feast_online.is_sqlite(Path(self.repo) / self.config)
+
+    def _is_online(self, store: "FeatureStore") -> bool:
+        """Whether the online store holds what the record says."""
+        if self._is_embedded() and not self._online_store.exists():
+            return False
+        return feast_online.holds(store, self.engine, feast_online.last_fill(self._materialized))
 
     @property
     def _state(self) -> Path:
         return Path(self.state_dir).absolute()
+
+    @property
+    def _tables(self) -> Path:
+        return self._state / "features"
 
     @property
     def _online_store(self) -> Path:
@@ -317,17 +373,6 @@ class FeastResource(dg.ConfigurableResource):
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock")
 
-    def _plan_path(self, ref: FeatureTableRef) -> Path:
-        return self._state / "features" / ref.name / "plans" / f"{ref.key}.json"
-
-    def _plan_of(self, ref: FeatureTableRef) -> dict[str, Any]:
-        try:
-            return json.loads(self._plan_path(ref).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ToolRejected(
-                f"The feature table {ref.name} has lost its plan {self._plan_path(ref)}. Materialize {ref.name} again."
-            ) from None
-
     def _current(self, registry: FeatureRegistryRef) -> dict[str, Any]:
         """The resolved definitions, if they are still those of `registry`."""
         definitions = self._read_definitions()
@@ -343,10 +388,7 @@ class FeastResource(dg.ConfigurableResource):
         return definitions
 
     def _read_definitions(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self._definitions.read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):  # an unreadable one is written anew, like a missing one
-            return {}
+        return read_resolved(self._definitions)
 
     def _is_applied(self, store: "FeatureStore", definitions: Mapping[str, Any]) -> bool:
         from feast.errors import FeastObjectNotFoundException
@@ -359,23 +401,3 @@ class FeastResource(dg.ConfigurableResource):
 
 _REGISTRY_REMEDY = "Check FEAST_REGISTRY_PATH and the feature repository, then materialize feature_registry again."
 _ONLINE_REMEDY = "Check the online store in the Feast configuration, then materialize online_features again."
-
-
-def _holds(file: Path, registry: FeatureRegistryRef) -> bool:
-    """Whether a registry's file has the feature service with the key of `registry` among its tags (Feast 0.67)."""
-    query = "SELECT feature_service_proto FROM feature_services WHERE project_id = ? AND feature_service_name = ?"
-    try:
-        row = first_row(file, query, (registry.project, registry.service))
-    except sqlite3.Error:
-        return False  # applying again is safe, and says what is wrong
-    return row is not None and registry.key.encode() in row[0]
-
-
-def _view_definition(plan: ViewPlan, ref: FeatureTableRef) -> dict[str, Any]:
-    covariates = [{"name": c.name, "dtype": c.dtype, "description": covariate_description(c)} for c in plan.covariates]
-    return {
-        "path": ref.location,
-        "bound": plan.bound,
-        "columns": [c.name for c in plan.columns],
-        "covariates": covariates,
-    }

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,29 +17,22 @@ from e2i_pipeline.domain.features import ENTITIES, PATIENT_FEATURES
 from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
 from e2i_pipeline.resources.feast import FeastResource
 from e2i_pipeline_tests.feature_oracle import BEGIN, COVARIATES, History, Oracle, random_history
-from e2i_pipeline_tests.feature_store import WINDOW_DAYS, Store, applied_store, feast_in, write_views
+from e2i_pipeline_tests.feature_store import (
+    UNTIL,
+    WINDOW_DAYS,
+    Store,
+    applied_store,
+    entity_rows,
+    feast_in,
+    write_views,
+)
 from e2i_pipeline_tests.staged import stage
-
-UNTIL = BEGIN + timedelta(days=60)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return applied_store(tmp_path_factory.mktemp("state"), seed=5)
-
-
-def _rows(number: int, seed: int = 0) -> pd.DataFrame:
-    """Entity rows at random times, some of them the very moments of events, some of unknown entities."""
-    chance = random.Random(seed)  # noqa: S311 - test data
-    times = [BEGIN + timedelta(days=chance.randrange(45), hours=chance.choice((0, 9, 20))) for _ in range(number)]
-    return pd.DataFrame(
-        {
-            "label": range(number),
-            "patient_id": [chance.choice(("p0", "p1", "p2", "p3", "elsewhere", "stranger")) for _ in times],
-            "hcp_id": [chance.choice(("h0", "h1", "h2", "nobody", None)) for _ in times],
-            "event_timestamp": times,
-        }
-    )
+    """Six patients and two HCPs, applied."""
+    return applied_store(tmp_path_factory.mktemp("state"))
 
 
 def _expected(history: History, rows: pd.DataFrame, registry: FeatureRegistryRef) -> pd.DataFrame:
@@ -59,19 +51,19 @@ def _expected(history: History, rows: pd.DataFrame, registry: FeatureRegistryRef
 
 
 def test_feast_returns_what_was_known_at_each_prediction_time(store: Store) -> None:
-    rows = _rows(400)
+    rows = entity_rows(400)
     found = store.feast.training_frame(store.registry, rows)
     pd.testing.assert_frame_equal(found, _expected(store.history, rows, store.registry), rtol=1e-12)
 
 
 def test_rows_keep_their_order_number_and_index(store: Store) -> None:
-    rows = pd.concat([_rows(30), _rows(30)]).sample(frac=1, random_state=3)
+    rows = pd.concat([entity_rows(30), entity_rows(30)]).sample(frac=1, random_state=3)
     found = store.feast.training_frame(store.registry, rows)
     pd.testing.assert_frame_equal(found[rows.columns], rows)
 
 
 def test_aware_times_are_the_same_moments(store: Store) -> None:
-    rows = _rows(30)
+    rows = entity_rows(30)
     aware = rows.assign(event_timestamp=rows["event_timestamp"].dt.tz_localize("UTC").dt.tz_convert("America/New_York"))
     features = [f.name for f in store.registry.features]
     found = store.feast.training_frame(store.registry, aware)[features]
@@ -94,7 +86,7 @@ def test_the_online_store_answers_as_the_offline_store_does(store: Store) -> Non
     online = store.feast.materialize(store.registry, UNTIL)
     assert set(online.rows) == set(ENTITIES)
     assert online.rows_per_second > 0
-    rows = _rows(200).assign(event_timestamp=UNTIL)
+    rows = entity_rows(200).assign(event_timestamp=UNTIL)
     found = store.feast.online_frame(store.registry, rows)
     pd.testing.assert_frame_equal(found, store.feast.training_frame(store.registry, rows))
 
@@ -116,7 +108,7 @@ def test_the_online_store_follows_until_forwards_and_backwards(tmp_path: Path) -
     for day in (10, 12, 12, 20, 4):
         until = BEGIN + timedelta(days=day)
         written.append(sum(feast.materialize(registry, until).rows.values()))
-        rows = _rows(60).assign(event_timestamp=until)
+        rows = entity_rows(60).assign(event_timestamp=until)
         found = feast.online_frame(registry, rows)
         pd.testing.assert_frame_equal(found, feast.training_frame(registry, rows), obj=f"day {day}")
     assert written[2] == written[1], "it was filled so already, and says with what"
@@ -147,13 +139,13 @@ def test_what_cannot_be_filled_is_unknown_to_feast(tmp_path: Path) -> None:
     assert registry.left_out["specialty"].startswith("patient_journeys has no hcp_id")
     assert registry.left_out["risk_factors"] == "patient_journeys has no comorbidities"
     assert {f.view for f in registry.features} == {PATIENT_FEATURES}
-    rows = _rows(20).drop(columns="hcp_id")
+    rows = entity_rows(20).drop(columns="hcp_id")
     found = feast.training_frame(registry, rows)
     assert list(found.columns) == [*rows.columns, *(f.name for f in registry.features)]
     with pytest.raises(ToolRejected, match="no longer holds"):
-        feast.training_frame(full, _rows(3))
+        feast.training_frame(full, entity_rows(3))
     with pytest.raises(ToolRejected, match="hcp_features"):
-        feast.get_historical_features(_rows(3), ["hcp_features:specialty"])
+        feast.get_historical_features(entity_rows(3), ["hcp_features:specialty"])
 
 
 def test_lost_definitions_are_written_again(tmp_path: Path) -> None:
@@ -162,9 +154,9 @@ def test_lost_definitions_are_written_again(tmp_path: Path) -> None:
     registry = feast.apply(tables)
     Path(registry.definitions).unlink()
     with pytest.raises(ToolRejected, match="Materialize feature_registry again"):
-        feast.training_frame(registry, _rows(2))
+        feast.training_frame(registry, entity_rows(2))
     assert feast.apply(tables) == registry
-    assert len(feast.training_frame(registry, _rows(2))) == 2
+    assert len(feast.training_frame(registry, entity_rows(2))) == 2
 
 
 def test_parallel_applies_agree(store: Store, tmp_path: Path) -> None:
@@ -173,7 +165,7 @@ def test_parallel_applies_agree(store: Store, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(lambda _: feast.apply(tables), range(4)))
     assert {registry.key for registry in applied} == {store.registry.key}
-    rows = _rows(10)
+    rows = entity_rows(10)
     pd.testing.assert_frame_equal(
         feast.training_frame(applied[0], rows), store.feast.training_frame(store.registry, rows)
     )
@@ -199,7 +191,7 @@ def test_the_same_source_gives_the_same_keys_in_another_folder(store: Store, tmp
     ],
 )
 def test_rows_that_cannot_be_asked_for_are_refused(store: Store, change: dict[str, Any], reason: str) -> None:
-    rows = _rows(5).head(change.get("keep", 5)).drop(columns=change.get("drop", []))
+    rows = entity_rows(5).head(change.get("keep", 5)).drop(columns=change.get("drop", []))
     if "add" in change:
         rows[change["add"]] = 1.0
     if "timeless" in change:
@@ -209,7 +201,7 @@ def test_rows_that_cannot_be_asked_for_are_refused(store: Store, change: dict[st
 
 
 def test_a_column_named_like_a_feature_is_refused_by_the_join(store: Store) -> None:
-    rows = _rows(3).assign(specialty="mine")
+    rows = entity_rows(3).assign(specialty="mine")
     with pytest.raises(ToolRejected, match=r"columns that are features too \(specialty\)"):
         store.feast.get_historical_features(rows, "conversion")
 
@@ -242,12 +234,18 @@ def test_a_missing_repository_is_a_wrong_configuration(store: Store, tmp_path: P
 def test_the_definitions_open_in_a_text_editor(store: Store) -> None:
     definitions = json.loads(Path(store.registry.definitions).read_text(encoding="utf-8"))
     assert definitions["key"] == store.registry.key
-    assert [c["name"] for c in definitions["views"][PATIENT_FEATURES]["covariates"]] == [c["name"] for c in COVARIATES]
+    stored = {c["name"]: c for c in definitions["views"][PATIENT_FEATURES]["covariates"]}
+    of_events = [c for c in COVARIATES if c["table"] in ("patient_journeys", "treatment_events")]
+    plain = {c["name"] for c in of_events if not c.get("window")}
+    assert plain == {name for name, column in stored.items() if "role" not in column["tags"]}
+    recent = stored["recent_drug_times"], stored["recent_drug_values"]
+    assert [column["dtype"] for column in recent] == ["Array(Int64)", "Array(String)"]
+    assert all(column["tags"] == {"role": "anchor", "feature": "recent_drug"} for column in recent)
 
 
 def test_the_environment_and_the_module_table_are_left_as_they_were(store: Store) -> None:
     before = dict(os.environ), set(sys.modules)
     store.feast.apply(store.tables)
-    store.feast.training_frame(store.registry, _rows(2))
+    store.feast.training_frame(store.registry, entity_rows(2))
     assert dict(os.environ) == before[0]
     assert {"definitions", "entities", "services", "sources", "views"}.isdisjoint(sys.modules)

@@ -18,23 +18,44 @@ from e2i_pipeline.contracts.references import (
     TableRef,
     TrainingDatasetRef,
 )
+from e2i_pipeline.contracts.statistics import DatasetStatistics
 from e2i_pipeline.defs.partitions import BRANDS
 from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.feast import FeastResource
 from e2i_pipeline.resources.opik import OpikResource
+from e2i_pipeline.resources.stages.feature_statistics import FeatureStatisticsResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
 from e2i_pipeline.resources.stages.retention import RetentionResource
-from e2i_pipeline.storage.presentation import feature_table, table_metadata, table_of, under_overrides, verdict_table
+from e2i_pipeline.storage.presentation import (
+    feature_table,
+    picture,
+    table_metadata,
+    table_of,
+    under_overrides,
+    verdict_table,
+)
 from e2i_pipeline.storage.results import ResultStore
 
 _FEATURE_CODE = code_version(
-    *(f"domain/{name}.py" for name in ("features", "feature_sql", "feature_tables", "prediction_time", "cohorts")),
-    *(f"resources/{name}.py" for name in ("feast", "feast_online", "feast_reads", "stages/modelling")),
+    *(
+        f"domain/{name}.py"
+        for name in ("features", "feature_sql", "covariate_sql", "feature_tables", "feature_changes")
+    ),
+    *(f"domain/{name}.py" for name in ("prediction_time", "cohorts")),
+    *(
+        f"resources/{name}.py"
+        for name in ("feast", "feast_online", "feast_reads", "feature_tables", "stages/modelling")
+    ),
+    *(f"resources/feast_{name}.py" for name in ("contracts", "definitions", "postgres", "tables")),
+    *(f"resources/feast_stores/{name}.py" for name in ("encoding", "expiry", "latest", "writing", "online_sqlite")),
+    *(f"resources/feast_stores/{name}.py" for name in ("files", "known_time", "offline", "retrieval")),
 )
 """What of our code decides features and modelling rows."""
+
+_STATISTICS_CODE = code_version("domain/feature_statistics.py", "resources/stages/feature_statistics.py")
 
 _PUBLISHING_CODE = code_version("domain/splits.py", "domain/cohorts.py", "resources/stages/publication.py")
 
@@ -99,15 +120,22 @@ def _feature_view(view: str, grain: str) -> dg.AssetsDefinition:
         key = content_key(view, validated_dataset.key, chosen, _FEATURE_CODE)
         if kept := results.recall(context, key, feast.has_view):
             return kept
-        table = feast.write_view(
+        made = feast.make_view(
             view,
             validated_dataset.tables,
             covariates=[c.model_dump() for c in chosen.covariates],
             touch_window_days=chosen.touch_window_days,
             bound=getattr(chosen.bounds, view),
         )
-        left_out = table_of({"feature": f, "reason": why} for f, why in table.left_out.items())
-        return results.keep(context, key, table, {**table_metadata(table), "left_out": left_out})
+        table, left_out = made.table, made.table.left_out.items()
+        shown = {
+            **table_metadata(table),
+            "computed": made.computed,
+            "entities_recomputed": "all" if made.entities_recomputed is None else made.entities_recomputed,
+            "rows_reused": made.rows_reused,
+            "left_out": table_of({"feature": feature, "reason": why} for feature, why in left_out),
+        }
+        return results.keep(context, key, table, shown)
 
     return features
 
@@ -177,7 +205,7 @@ def online_features(
             "rows": sum(online.rows.values()),
             "until": online.until.isoformat(),
             "rows_per_second": online.rows_per_second,
-            "views": table_of({"view": v, "rows": n} for v, n in online.rows.items()),
+            "views": table_of(window.model_dump(mode="json") for window in online.windows),
         },
     )
 
@@ -190,17 +218,24 @@ def training_dataset(
     feature_registry: FeatureRegistryRef,
     modelling: ModellingResource,
     gate: GateResource,
+    statistics: FeatureStatisticsResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """One row per journey of the brand at its prediction time: what was known then, and the outcome."""
-    key = modelling.key(context.partition_key, validated_dataset, feature_registry, _FEATURE_CODE)
-    if kept := results.recall(context, key):
+    code = f"{_FEATURE_CODE}{_STATISTICS_CODE}"
+    key = modelling.key(context.partition_key, validated_dataset, feature_registry, code)
+    if kept := results.recall(context, key, statistics.has):
         return under_overrides(kept, validated_dataset.overrides)
     table = modelling.training_dataset(key, context.partition_key, validated_dataset, feature_registry)
+    found = statistics.record(table, context.run.run_id)
+    if found.empty:
+        said = "In the train split these have no value, so that a model learns nothing from them: %s."
+        context.log.warning(said, ", ".join(found.empty))
     shown = {
         **table_metadata(table),
         **_training_metadata(table.split_counts, table),
+        **_statistics_metadata(found),
         "as_of": validated_dataset.as_of.isoformat(),
         "feature_service": feature_registry.service,
         "feature_definitions": feature_registry.key,
@@ -216,3 +251,16 @@ def _training_metadata(counts: Mapping[str, int], table: TrainingDatasetRef) -> 
         "features": feature_table(table.features),
         "train_labels_maturing_in_validation": table.label_overlap,
     }
+
+
+def _statistics_metadata(found: DatasetStatistics) -> dict[str, object]:
+    """The statistics as a table and as a picture, and what has no value at all."""
+    from e2i_pipeline.domain.feature_plots import distributions
+    from e2i_pipeline.domain.feature_statistics import shown_rows
+
+    shown: dict[str, object] = {
+        "feature_statistics": table_of(shown_rows(found)),
+        "distributions": picture(distributions(found), "distributions"),
+    }
+    flat = {"without_values": list(found.empty), "constant": list(found.constant)}
+    return {**shown, **{name: features for name, features in flat.items() if features}}

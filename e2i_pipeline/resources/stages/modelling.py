@@ -14,6 +14,7 @@ import dagster as dg
 from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.cohort import CohortDefinition
+from e2i_pipeline.contracts.feature_contract import CONTRACT_FILE
 from e2i_pipeline.contracts.references import DatasetRef, FeatureRegistryRef, TableRef, TrainingDatasetRef
 from e2i_pipeline.contracts.tables import SUPERSEDED_AT
 from e2i_pipeline.domain import cohorts, leakage, splits
@@ -92,12 +93,23 @@ class ModellingResource(dg.ConfigurableResource):
             dataset_key=dataset.key,
             overrides=dataset.overrides,
             features=registry.features,
+            contract=registry.contract,
             split_counts={split: n for split, (n, _) in counts.items()},
             positives={split: n for split, (_, n) in counts.items() if split != "unassigned"},
             label_overlap=splits.label_overlap(
                 rows["index_date"].to_numpy(dtype="datetime64[D]"), learning, self._horizon_days, dataset.cuts
             ),
         )
+
+    def contract_files(self, dataset: TrainingDatasetRef) -> dict[str, bytes]:
+        """The feature definitions behind the rows, as a file that travels with a model; none for rows without.
+
+        Raises:
+            ToolRejected: The definitions are not there any more, or were changed.
+        """
+        if not dataset.contract:
+            return {}
+        return {CONTRACT_FILE: self.feast.contract(dataset.contract).model_dump_json(indent=2).encode()}
 
     def note_use(self, training_key: str, dataset: TrainingDatasetRef) -> None:
         """Writes down which rows a training learns from, so that its model can be traced to its data for ever."""

@@ -67,12 +67,9 @@ class ParityResource(dg.ConfigurableResource):
         if kept is not None and kept.is_passed:
             return Parity(kept)
         rows = self._rows(registry, online.until)
-        results = parity.compare(
-            self.feast.training_frame(registry, rows),
-            self.feast.online_frame(registry, rows),
-            registry.features,
-            ENTITIES,
-        )
+        online_rows = self.feast.online_rows(registry, rows)
+        offline = self.feast.training_frame(registry, rows)
+        results = parity.compare(offline, online_rows.frame, registry.features, ENTITIES, online_rows.ahead)
         reasons = parity.problems(results, self.min_present)
         verdict = Verdict(key=key, gate=PARITY, is_passed=not reasons, reasons=reasons, decided_at=now, run_id=run_id)
         figures = {"entities": len(rows), "mismatches": sum(result.mismatches for result in results)}

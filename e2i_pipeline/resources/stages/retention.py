@@ -25,12 +25,14 @@ from e2i_pipeline.storage.references import CURRENT, RUNS
 from e2i_pipeline.storage.scratch import clear_abandoned, scratch_folder
 
 MANIFEST = "manifest"
+CONTRACT = "feature contract"
 KINDS = {
     MANIFEST: "published/by-key",
     "staged snapshot": "staging/*",
     "split assignment": "published/assignments",
     "feature table": "features/*",
     "training dataset": "training/*",
+    CONTRACT: "feast/contracts",
 }
 """Where the versions of what may be removed lie, in the order of removal: what refers to others goes first."""
 
@@ -164,7 +166,7 @@ class RetentionResource(dg.ConfigurableResource):
         """Kind and path of everything that could be removed at all."""
         for kind, pattern in KINDS.items():
             for path in sorted(self._root.glob(f"{pattern}/*")):
-                if _is_name(path.stem if kind == MANIFEST else path.name):
+                if _is_name(path.stem if kind in (MANIFEST, CONTRACT) else path.name):
                     yield kind, path
 
     def _things(self, now: datetime) -> Iterator[Thing]:
@@ -186,11 +188,27 @@ class RetentionResource(dg.ConfigurableResource):
         yield from self._model_roots(things)
         yield Root(what="the current references", refers=self._named_under("references", CURRENT))
         yield Root(what="runs at work", refers=self._named_by_runs(now))
-        yield Root(what="the feature store", refers=self._named_under("feast"))
+        yield Root(what="the feature store", refers=self._named_by_feast())
+        yield from self._contract_roots(things)
 
     def _named_under(self, *folder: str) -> frozenset[str]:
         paths = self._root.joinpath(*folder).rglob("*.json")
         return frozenset().union(*(names_in(_text(path)) for path in paths))
+
+    def _named_by_feast(self) -> frozenset[str]:
+        """What the feature store refers to; a contract is a record, which needs no table to be of use."""
+        paths = self._root.glob("feast/*.json")
+        return frozenset().union(*(names_in(_text(path)) for path in paths))
+
+    def _contract_roots(self, things: Sequence[Thing]) -> Iterator[Root]:
+        """The feature definitions of each registered version, whatever its stage; nothing else of its data."""
+        contracts = frozenset(thing.name for thing in things if thing.kind == CONTRACT)
+        if not contracts:
+            return
+        for row in self.metadata.rows("ml_model_registry"):
+            texts = [_text(path) for path in used_by_trainings(self.state_dir, row["training_key"])]
+            named = frozenset().union(*map(names_in, texts)) & contracts
+            yield Root(what=f"the definitions of {row['name']} version {row['version']}", refers=named or frozenset())
 
     def _named_by_runs(self, now: datetime) -> frozenset[str]:
         """What runs refer to that are at work, or made something within the last day and may be."""

@@ -31,6 +31,7 @@ from e2i_pipeline.errors import E2IError
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.optuna import OptunaResource
+from e2i_pipeline.resources.stages.feature_statistics import FeatureStatisticsResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource, files_sha256
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 
@@ -62,6 +63,7 @@ class TrainingResource(dg.ConfigurableResource):
         metadata: Keeps the `ml_*` rows.
         modelling: Reads the modelling rows.
         files: Keeps files of the training.
+        statistics: Knows what the features looked like on the train split.
         algorithms: Names in `domain.algorithms` to choose from.
         search_space: Search space per algorithm.
         metric: What the study optimizes on validation: `auc` or `log_loss`.
@@ -78,6 +80,7 @@ class TrainingResource(dg.ConfigurableResource):
     metadata: MetadataResource
     modelling: ModellingResource
     files: ModelFilesResource
+    statistics: FeatureStatisticsResource
     algorithms: list[str]
     search_space: dict[str, Any]
     metric: str
@@ -189,9 +192,11 @@ class TrainingResource(dg.ConfigurableResource):
         seconds = time.monotonic() - began
         held_out, _ = self.modelling.frame(dataset, ["validation"])
         model = model.with_threshold(metrics.threshold_for(model.predict(held_out), scope.capacity))
-        files = dump_model(model)
+        statistics = self.statistics.files(dataset)
+        files = dump_model(model) | statistics | self.modelling.contract_files(dataset)
         folder, version = self.files.keep("models", dataset.brand, tuned.key, files)
         uri = self.mlflow.log_model(tuned.mlflow_run_id, files, example_rows(frame, dataset.features, 2).head(1))
+        self.mlflow.log_files(tuned.mlflow_run_id, statistics)
         fitted = TrainedModelRef(
             key=tuned.key,
             brand=dataset.brand,

@@ -4,6 +4,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from e2i_pipeline.contracts.references import OnlineFeaturesRef
@@ -100,3 +101,17 @@ def test_too_few_present_values_block(store: Store) -> None:
     verdict = parity.audit(online, store.registry, "run", NOW).verdict
     assert not verdict.is_passed
     assert "sampled entities have a value offline" in " ".join(verdict.reasons)
+
+
+def test_a_live_touch_is_no_mismatch_and_is_told(store: Store) -> None:
+    online = store.feast.materialize(store.registry, UNTIL)
+    later = UNTIL + timedelta(days=1)
+    touch = {"patient_id": "p0", "hcp_id": "h0", "channel": "email", "event_timestamp": later, "known_at": later}
+    assert store.feast.push_touches(store.registry, pd.DataFrame([touch]), store.staged).added == 1
+    found = _parity(store).audit(online, store.registry, "run", NOW)
+    assert found.verdict.is_passed, found.verdict.reasons
+    assert {r.view: r.pushed for r in found.results} == {
+        "patient_features": 0,
+        "hcp_features": 0,
+        "engagement_features": 1,
+    }

@@ -279,6 +279,25 @@ def test_the_feature_store_keeps_its_tables(state: State, three: list[DatasetRef
     assert not Path(other.location).exists()
 
 
+def test_the_feature_definitions_of_a_registered_model_stay_whatever_became_of_it(
+    state: State, three: list[DatasetRef]
+) -> None:
+    used, other = "a" * 32, "b" * 32
+    for key in (used, other):
+        table = {"table_version": Path(three[0].assignments.location).parent.name}
+        write_json(state.root / "feast" / "contracts" / f"{key}.json", {"key": key, "views": {"v": table}})
+    trained = state.train_on(three[0]).model_copy(update={"contract": used})
+    modelling(state.folder).note_use(TRAINING, trained)
+    state.register("archived")
+    state.age(three)
+
+    removed = {thing.place for thing in state.retention().clean(NOW).decision.removed}
+
+    assert f"feast/contracts/{other}.json" in removed
+    assert (state.root / "feast" / "contracts" / f"{used}.json").is_file()
+    assert not Path(trained.location).exists(), "the definitions keep no data"
+
+
 def remember(state: State, dataset: DatasetRef) -> None:
     """What `validated_dataset` and landing remember of a dataset."""
     results = ResultStore(root=str(state.root / "references"))
