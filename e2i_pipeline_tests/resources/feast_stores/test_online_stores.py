@@ -136,6 +136,18 @@ def test_an_older_row_never_overwrites_a_newer_one(tmp_path: Path, store_setting
     assert answers(ours, ["ahead"])[0][0][0] == 4
 
 
+def test_a_batch_that_begins_with_many_new_rows_overwrites_no_newer_one_either(
+    tmp_path: Path, store_settings: Pair
+) -> None:
+    ours, _, file = repository(tmp_path, _project(), store_settings, ttl=None)
+    new = [f"n{number:02d}" for number in range(40)]
+    _push(ours, _row("z-ahead", BEGIN + STEP, count=2))
+    _push(ours, _row("z-behind", BEGIN - STEP, count=2))
+    write_file(file, [_row(who, BEGIN, count=1) for who in (*new, "z-ahead", "z-behind")])
+    ours.materialize(BEGIN - STEP, BEGIN + STEP)
+    assert [row[0][0] for row in answers(ours, [*new, "z-ahead", "z-behind"])] == [*[1] * len(new), 2, 1]
+
+
 def test_each_version_of_a_view_has_its_own_rows(tmp_path: Path, store_settings: Pair) -> None:
     further = {"registry": {"enable_online_feature_view_versioning": True}}
     store = open_store(tmp_path, _project(), store_settings[0], **further)
