@@ -47,7 +47,7 @@ def write_views(
     feast: FeastResource, staged: Mapping[str, TableRef], window_days: int = WINDOW_DAYS
 ) -> dict[str, FeatureTableRef]:
     """The feature tables of all views."""
-    return {view: feast.write_view(view, staged, COVARIATES, window_days) for view in ENTITIES}
+    return {view: feast.write_view(view, staged, COVARIATES, window_days).table for view in ENTITIES}
 
 
 def applied_store(state: Path, seed: int = 5, **changes: Any) -> Store:

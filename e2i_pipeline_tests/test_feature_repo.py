@@ -54,13 +54,10 @@ def _environment(state: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    """`feast plan`, in a process of its own, where nothing was resolved yet."""
-    state = tmp_path_factory.mktemp("state")
-    (state / "feast").mkdir()
+def _said(program: str, state: Path) -> str:
+    """What a program says that uses Feast by hand in the repository's folder, in a process of its own."""
     done = subprocess.run(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-c", _PLAN_AND_LIST],
+        [sys.executable, "-c", program],
         cwd=FEATURE_REPO,
         env=_environment(state),
         capture_output=True,
@@ -68,7 +65,16 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    *lines, listing = done.stdout.splitlines()
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """`feast plan`, in a process of its own, where nothing was resolved yet."""
+    state = tmp_path_factory.mktemp("state")
+    (state / "feast").mkdir()
+    said = _said(_PLAN_AND_LIST, state)
+    *lines, listing = said.splitlines()
     return Plan(lines, json.loads(listing))
 
 
@@ -124,19 +130,11 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_by_hand_there_is_nothing_to_do_after_the_product_has_applied(applied: Path) -> None:
-    done = subprocess.run(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-c", _PLAN_APPLY_PLAN],
-        cwd=FEATURE_REPO,
-        env=_environment(applied),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    before, apply, after = done.stdout.split("=== ")[1:]
-    for said in (before, after):
-        assert "No changes to registry" in said
-        assert "No changes to infrastructure" in said
+    said = _said(_PLAN_APPLY_PLAN, applied)
+    before, apply, after = said.split("=== ")[1:]
+    for plan in (before, after):
+        assert "No changes to registry" in plan
+        assert "No changes to infrastructure" in plan
     assert not any(word in apply for word in ("Created", "Updated", "Deleted")), apply
 
 

@@ -133,7 +133,8 @@ def training(folder: Path, data: Path, as_of: datetime) -> TrainingDatasetRef:
     publication, feast = made["publication"], made["feast"]
     dataset = publication.publish(publication.key(tables, as_of, "code"), tables, as_of)
     covariates = [covariate.model_dump() for covariate in chosen.features.covariates]
-    views = {view: feast.write_view(view, tables, covariates, chosen.features.touch_window_days) for view in ENTITIES}
+    window = chosen.features.touch_window_days
+    views = {view: feast.write_view(view, tables, covariates, window).table for view in ENTITIES}
     modelling, registry = made["modelling"], feast.apply(views)
     return modelling.training_dataset("key", "Kisqali", dataset, registry)
 

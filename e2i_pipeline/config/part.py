@@ -1,6 +1,11 @@
 """What every part of the settings has in common."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=60)]
+"""A name that may stand in SQL, in Feast and in a path."""
 
 
 class Part(BaseModel):

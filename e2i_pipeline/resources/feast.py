@@ -66,7 +66,7 @@ class FeastResource(dg.ConfigurableResource):
         covariates: Sequence[Mapping[str, Any]],
         touch_window_days: int,
         bound: str = "<=",
-    ) -> FeatureTableRef:
+    ) -> feature_tables.Made:
         """Computes the feature table of one view.
 
         Args:
@@ -77,22 +77,11 @@ class FeastResource(dg.ConfigurableResource):
             bound: Whether an event with a time is seen at that time (`<=`) or only afterwards (`<`).
 
         Returns:
-            The table; an absent one where the source can fill nothing of it.
+            The table, an absent one where the source can fill nothing of it, and how much had to be computed.
 
         Raises:
             ConfigurationError: A covariate cannot be what it is declared to be.
         """
-        return self.make_view(view, tables, covariates, touch_window_days, bound).table
-
-    def make_view(
-        self,
-        view: str,
-        tables: Mapping[str, TableRef],
-        covariates: Sequence[Mapping[str, Any]],
-        touch_window_days: int,
-        bound: str = "<=",
-    ) -> feature_tables.Made:
-        """As `write_view`, and says how much of the table had to be computed."""
         return feature_tables.write_view(
             self.engine, self._tables, view, tables, covariates, touch_window_days, bound=bound
         )

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from e2i_pipeline.config.covariate_text import with_covariate
-from e2i_pipeline.config.schema import Covariate, Settings
+from e2i_pipeline.config.feature_schema import Covariate
+from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.contracts.references import FeatureSpec, TableRef
 from e2i_pipeline.contracts.tables import DIRECT, IDENTIFIER, QUASI, TABLES
 from e2i_pipeline.domain.features import COVARIATE_VIEWS, covariate_column, covariate_feature, model_features, plan_view

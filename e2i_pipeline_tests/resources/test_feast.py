@@ -215,7 +215,7 @@ def test_a_table_without_its_plan_says_what_to_do(store: Store) -> None:
 def test_nothing_to_apply_is_refused(tmp_path: Path) -> None:
     feast = feast_in(tmp_path)
     with pytest.raises(ToolRejected, match="nothing to apply"):
-        feast.apply({v: feast.write_view(v, {}, [], WINDOW_DAYS) for v in ENTITIES})
+        feast.apply({v: feast.write_view(v, {}, [], WINDOW_DAYS).table for v in ENTITIES})
 
 
 def test_a_registry_that_cannot_be_opened_is_unavailable(store: Store, tmp_path: Path) -> None:

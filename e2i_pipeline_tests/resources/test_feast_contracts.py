@@ -57,7 +57,8 @@ def _applied(store: Store, tables: dict[str, Any]) -> Store:
     folder = Path(tempfile.mkdtemp(dir=store.feast.state_dir))
     region = {"name": "region", "table": "patient_journeys", "column": "gender", "dtype": "categorical"}
     staged = stage(folder, tables)
-    views = {view: store.feast.write_view(view, staged, [*COVARIATES, region], WINDOW_DAYS) for view in store.tables}
+    covariates = [*COVARIATES, region]
+    views = {v: store.feast.write_view(v, staged, covariates, WINDOW_DAYS).table for v in store.tables}
     return Store(store.feast, store.history, staged, views, store.feast.apply(views))
 
 

@@ -120,7 +120,7 @@ def _feature_view(view: str, grain: str) -> dg.AssetsDefinition:
         key = content_key(view, validated_dataset.key, chosen, _FEATURE_CODE)
         if kept := results.recall(context, key, feast.has_view):
             return kept
-        made = feast.make_view(
+        made = feast.write_view(
             view,
             validated_dataset.tables,
             covariates=[c.model_dump() for c in chosen.covariates],
