@@ -134,11 +134,11 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         "column": "disease_severity",
         "dtype": "numeric",
     }
-    views = [
-        feast.write_view(view, published.tables, covariates=[covariate], touch_window_days=90)
+    views = {
+        view: feast.write_view(view, published.tables, [covariate], touch_window_days=90).table
         for view in ("patient_features", "hcp_features", "engagement_features")
-    ]
-    registry = feast.apply({view.name: view for view in views})
+    }
+    registry = feast.apply(views)
     dataset = resources["modelling"].training_dataset("a key", "Kisqali", published, registry)
     trained = Trained(world, resources, dataset)
     assert require(trained, dataset) == ""
