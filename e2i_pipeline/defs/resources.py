@@ -25,6 +25,7 @@ from e2i_pipeline.resources.optuna import OptunaResource
 from e2i_pipeline.resources.shap import ShapResource
 from e2i_pipeline.resources.sources import SourceResource
 from e2i_pipeline.resources.stages.deployment import DeploymentResource
+from e2i_pipeline.resources.stages.evaluation import EvaluationResource
 from e2i_pipeline.resources.stages.explanation import ExplanationResource
 from e2i_pipeline.resources.stages.feature_statistics import FeatureStatisticsResource
 from e2i_pipeline.resources.stages.gate import GateResource
@@ -32,6 +33,7 @@ from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.overrides import OverrideResource
 from e2i_pipeline.resources.stages.parity import ParityResource
+from e2i_pipeline.resources.stages.promotion import PromotionResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
 from e2i_pipeline.resources.stages.retention import RetentionResource
 from e2i_pipeline.resources.stages.run_report import RunReportResource
@@ -148,10 +150,14 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
             direction=chosen.optuna.study_defaults.direction,
             early_stopping_rounds=chosen.optuna.early_stopping_rounds,
             seed=chosen.seed,
-            promotion_stage=chosen.promotion.stage,
-            promotion_margin=chosen.promotion.min_absolute_change,
-            dry_run=chosen.promotion.dry_run,
             statistics=statistics,
+            **shared,
+        ),
+        "evaluations": EvaluationResource(**shared),
+        "promotions": PromotionResource(
+            stage=chosen.promotion.stage,
+            margin=chosen.promotion.min_absolute_change,
+            dry_run=chosen.promotion.dry_run,
             **shared,
         ),
         "explanation": ExplanationResource(

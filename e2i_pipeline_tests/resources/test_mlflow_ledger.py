@@ -13,7 +13,7 @@ from e2i_pipeline.resources.mlflow_glance import Glance
 from e2i_pipeline.resources.mlflow_ledger import LEDGER_HEAD
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
-from e2i_pipeline.resources.stages.training import TrainingResource
+from e2i_pipeline.resources.stages.promotion import PromotionResource
 from e2i_pipeline_tests import servers
 from e2i_pipeline_tests.resources.mlflow_stores import client_of, store_in, unopened_store_in
 from e2i_pipeline_tests.resources.test_metadata import TRAINED
@@ -78,10 +78,10 @@ def test_a_tag_that_is_no_head_is_left_alone(store: MlflowResource, metadata: Me
     assert client_of(store).get_experiment_by_name("e2i/Kisqali").tags[LEDGER_HEAD] == "seven"
 
 
-def training(folder: Path, metadata: MetadataResource, mlflow: MlflowResource) -> TrainingResource:
+def training(folder: Path, metadata: MetadataResource, mlflow: MlflowResource) -> PromotionResource:
     """The stage with what anchoring needs of it."""
-    absent = dict.fromkeys(TrainingResource.model_fields)
-    return TrainingResource.model_construct(
+    absent = dict.fromkeys(PromotionResource.model_fields)
+    return PromotionResource.model_construct(
         **absent
         | {"metadata": metadata, "mlflow": mlflow, "files": ModelFilesResource(state_dir=str(folder))}
         | {"modelling": ModellingResource.model_construct()}

@@ -25,9 +25,11 @@ from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.opik import OpikResource
+from e2i_pipeline.resources.stages.evaluation import EvaluationResource
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.modelling_gate import require_gated
+from e2i_pipeline.resources.stages.promotion import PromotionResource
 from e2i_pipeline.resources.stages.training import TrainingResource
 from e2i_pipeline.storage.presentation import picture, table_of, under_overrides
 from e2i_pipeline.storage.results import ResultStore
@@ -149,7 +151,7 @@ def model_evaluation(
     training_dataset: TrainingDatasetRef,
     experiment_scope: ExperimentScope,
     trained_model: TrainedModelRef,
-    training: TrainingResource,
+    evaluations: EvaluationResource,
     gate: GateResource,
     modelling: ModellingResource,
     results: ResultStore,
@@ -161,7 +163,7 @@ def model_evaluation(
     overrides = gate.overrides_on(training_dataset)
     if (kept := results.recall(context, key)) and gate.verdict_of(trained_model, experiment_scope):
         return under_overrides(kept, overrides)
-    evaluation, pictures = training.evaluate(training_dataset, experiment_scope, trained_model, context.run.run_id)
+    evaluation, pictures = evaluations.evaluate(training_dataset, experiment_scope, trained_model, context.run.run_id)
     gate.record_evaluation(trained_model, experiment_scope, evaluation, context.run.run_id, datetime.now(UTC))
     rows = (
         {"metric": name, **{split: round(values[name], 4) for split, values in evaluation.metrics.items()}}
@@ -189,16 +191,16 @@ def registered_model(
     context: dg.AssetExecutionContext,
     trained_model: TrainedModelRef,
     model_evaluation: EvaluationRef,
-    training: TrainingResource,
+    promotions: PromotionResource,
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
     """The version in MLflow's registry: always registered, as `development`, with its verdict beside it."""
     model_type, logged = settings().model_type, (trained_model.mlflow_run_id, trained_model.model_uri)
     key = content_key(trained_model.key, logged, model_evaluation.version, model_evaluation.unmet, model_type)
-    if kept := results.recall(context, key, training.is_registered):
+    if kept := results.recall(context, key, promotions.is_registered):
         return kept
-    version = training.register(trained_model, model_evaluation, model_type, context.run.run_id, datetime.now(UTC))
+    version = promotions.register(trained_model, model_evaluation, model_type, context.run.run_id, datetime.now(UTC))
     return results.keep(
         context,
         key,
@@ -208,7 +210,7 @@ def registered_model(
             "stage": version.stage,
             "model_uri": version.model_uri,
             "mlflow_run_id": version.mlflow_run_id,
-            "ledger_anchor": training.anchor_ledger(trained_model),
+            "ledger_anchor": promotions.anchor_ledger(trained_model),
         },
     )
 
@@ -222,7 +224,7 @@ def promoted_model(
     trained_model: TrainedModelRef,
     registered_model: ModelVersion,
     bento: BentoRef,
-    training: TrainingResource,
+    promotions: PromotionResource,
     gate: GateResource,
     modelling: ModellingResource,
     results: ResultStore,
@@ -234,11 +236,11 @@ def promoted_model(
     infrastructure = gate.infrastructure_verdict(bento)
     candidate = (registered_model.name, registered_model.version, trained_model.version, training_dataset.version)
     verdicts = [(verdict.is_passed, verdict.reasons) for verdict in (evaluation, infrastructure) if verdict]
-    key = content_key(candidate, verdicts, bento.tag, training.promotion_rule)
+    key = content_key(candidate, verdicts, bento.tag, promotions.rule)
     overrides = gate.overrides_on(training_dataset)
-    if kept := results.recall(context, key, partial(training.still_stands, registered_model)):
+    if kept := results.recall(context, key, partial(promotions.still_stands, registered_model)):
         return under_overrides(kept, overrides)
-    promotion = training.promote(
+    promotion = promotions.promote(
         training_dataset, trained_model, registered_model, evaluation, infrastructure, datetime.now(UTC)
     )
     champion = promotion.champion
@@ -250,7 +252,7 @@ def promoted_model(
             "decision": "promoted" if promotion.is_promoted else "kept as it was",
             "reason": promotion.reason,
             "champion": f"{champion.name} version {champion.version}, {champion.stage}" if champion else "none",
-            "ledger_anchor": training.anchor_ledger(trained_model),
+            "ledger_anchor": promotions.anchor_ledger(trained_model),
         },
     )
     return under_overrides(made, overrides)
