@@ -8,6 +8,7 @@ CONFIG ?=
 DATA ?=
 BRAND ?=
 PORT ?= 3000
+STAGE ?=
 
 ifneq (,$(wildcard .env))
 include .env
@@ -38,11 +39,11 @@ export DO_NOT_TRACK := 1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/.product $(HOME_FILE)  ## the whole graph for one brand, then where to look (CONFIG=, DATA=, BRAND=)
-	@$(BIN)/e2i run $(if $(BRAND),--brand $(BRAND))
+run: $(VENV)/.product $(if $(STAGE),$(VENV)/.$(STAGE)) $(HOME_FILE)  ## the whole graph for one brand, then where to look (CONFIG=, DATA=, BRAND=, STAGE=causal)
+	@$(BIN)/e2i run $(if $(BRAND),--brand $(BRAND)) $(if $(STAGE),--stage $(STAGE))
 
 test: $(VENV)/.development  ## the tests, a worker per core
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.development  ## the tests, slow and exhaustive variants too
 	$(BIN)/python -m pytest -m "slow or not slow"
@@ -108,6 +109,11 @@ $(VENV)/.product: $(VENV)/.uv requirements.lock pyproject.toml
 	@echo "Installing into $(VENV): one to three minutes the first time."
 	@$(INSTALL) hatchling editables
 	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+# the extra of a stage that is not part of the default run
+$(VENV)/.causal: $(VENV)/.product
+	@$(INSTALL) --no-build-isolation --editable ".[causal]"
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.product

@@ -2,7 +2,8 @@
 """Feast's PostgreSQL online store, written in bulk and read with the TTL; the layout is Feast's.
 
 `feature_store.yaml` names `BulkPostgreSQLOnlineStore`. A batch goes by binary COPY: entities that are new straight into
-Feast's table, others into a temporary one, and from there where they are newer.
+Feast's table, others into a temporary one, and from there where they are newer. The bytes of a batch are put together
+column by column in Arrow: row by row they took longer than the server takes to write them.
 """
 
 import logging
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.postgres_online_store.postgres import PostgreSQLOnlineStore, PostgreSQLOnlineStoreConfig
@@ -38,7 +41,7 @@ class _Ready(NamedTuple):
     """A batch: each entity's key, and its rows, one per feature, in PostgreSQL's binary format."""
 
     keys: list[bytes]
-    copied: list[bytes]
+    copied: pa.LargeBinaryArray
 
 
 class BulkPostgreSQLOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
@@ -50,7 +53,7 @@ class BulkPostgreSQLOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
 class BulkPostgreSQLOnlineStore(ExpiringReads, PostgreSQLOnlineStore):
     """A PostgreSQL database."""
 
-    sends_aside = True
+    senders = 2  # the server is busier than this process: two of its processes share the work
 
     @contextmanager
     def _get_conn(self, config: RepoConfig, autocommit: bool = False) -> Iterator[Connection]:
@@ -69,6 +72,17 @@ class BulkPostgreSQLOnlineStore(ExpiringReads, PostgreSQLOnlineStore):
             connection.set_autocommit(autocommit)
             yield connection
 
+    @contextmanager
+    def _sending(self, config: RepoConfig) -> Iterator[Connection]:
+        """A connection that no other thread has: outside a pool Feast keeps one for all."""
+        online = settings(config)
+        if online.conn_type == ConnectionType.pool:
+            with self._get_conn(config) as connection:
+                yield connection
+        else:
+            with _get_conn(online) as connection:
+                yield connection
+
     def writes_in_bulk(self, config: RepoConfig) -> bool:
         """Vectors and numbers for search have columns of their own, which Feast's own writer fills."""
         online = settings(config)
@@ -83,12 +97,12 @@ class BulkPostgreSQLOnlineStore(ExpiringReads, PostgreSQLOnlineStore):
         """Writes a batch in one transaction; see `writing.BulkStore`.
 
         Entities that are not there go straight into Feast's table, which takes a third of the time of looking for a
-        conflict in each row.
+        conflict in each row. Batches come in order of the keys, so that in a first fill nothing lies between the first
+        and the last key of one, and none is looked for.
         """
         table = sql.Identifier(compute_table_id(config.project, view, is_versioned(config)))
-        with self._get_conn(config) as connection, connection.transaction():
-            with connection.cursor(binary=True) as cursor:
-                known = {bytes(key) for (key,) in cursor.execute(_KNOWN.format(table=table), [ready.keys])}
+        with self._sending(config) as connection, connection.transaction():
+            known = _known(connection, table, ready.keys)
             there = ready.copied
             try:
                 with connection.transaction():
@@ -96,23 +110,32 @@ class BulkPostgreSQLOnlineStore(ExpiringReads, PostgreSQLOnlineStore):
                     there = _split(ready, known, is_known=True)
             except UniqueViolation:  # a push wrote one of the new entities just now
                 _logger.info("An entity of a batch was pushed meanwhile; the batch is merged.")
-            if there:
+            if len(there):
                 connection.execute(_STAGING.format(table=table))
                 _copy(connection, sql.Identifier("e2i_batch"), there)
                 connection.execute(_merge(table, overwrite))
 
 
-def _split(ready: _Ready, known: set[bytes], is_known: bool) -> list[bytes]:
+def _known(connection: Connection, table: sql.Identifier, keys: list[bytes]) -> set[bytes]:
+    with connection.cursor(binary=True) as cursor:
+        nearest = cursor.execute(_NEAREST.format(table=table), [min(keys)]).fetchone()
+        if nearest is None or bytes(nearest[0]) > max(keys):
+            return set()
+        return {bytes(key) for (key,) in cursor.execute(_KNOWN.format(table=table), [keys])}
+
+
+def _split(ready: _Ready, known: set[bytes], is_known: bool) -> pa.LargeBinaryArray:
     if not known:
-        return [] if is_known else ready.copied
-    return [row for key, row in zip(ready.keys, ready.copied, strict=True) if (key in known) is is_known]
+        return ready.copied.slice(0, 0) if is_known else ready.copied
+    return ready.copied.filter(pa.array([(key in known) is is_known for key in ready.keys]))
 
 
-def _copy(connection: Connection, table: sql.Identifier, rows: list[bytes]) -> None:
-    if rows:
+def _copy(connection: Connection, table: sql.Identifier, rows: pa.LargeBinaryArray) -> None:
+    if len(rows):
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, _COLUMNS)
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(b"".join((_HEADER, *rows, _END)))
+            for part in (_HEADER, _bytes(rows), _END):
+                copy.write(part)
 
 
 def _merge(table: sql.Identifier, overwrite: bool) -> sql.Composed:
@@ -134,26 +157,57 @@ _COLUMNS = sql.SQL("feature_name, value, value_text, entity_key, event_ts, creat
 
 _STAGING = sql.SQL("CREATE TEMPORARY TABLE e2i_batch ON COMMIT DROP AS SELECT * FROM {table} WHERE false")
 
+_NEAREST = sql.SQL("SELECT entity_key FROM {table} WHERE entity_key >= %b ORDER BY entity_key LIMIT 1")
+"""The first key from one on; in this form the planner goes by the index, too, before it knows anything of the table."""
+
 _KNOWN = sql.SQL(
     "SELECT k FROM unnest(%b::bytea[]) k CROSS JOIN LATERAL (SELECT FROM {table} t WHERE t.entity_key = k LIMIT 1) t"
 )
 """Which entities are there: one look into the index each, whatever the planner knows of the table."""
 
 
-def _copied(rows: Rows) -> list[bytes]:
-    """Each entity's rows in PostgreSQL's binary format (https://www.postgresql.org/docs/current/sql-copy.html)."""
-    created = _times(rows.created) if rows.created else [_NULL] * len(rows.keys)
-    tails = [_field(k) + e + c for k, e, c in zip(rows.keys, _times(rows.event), created, strict=True)]
-    columns = []
-    for name, feature in rows.features.items():
+def _copied(rows: Rows) -> pa.LargeBinaryArray:
+    """Each entity's rows in PostgreSQL's binary format (https://www.postgresql.org/docs/current/sql-copy.html).
+
+    In the order of the table's primary key, where the entities are.
+    """
+    count = len(rows.keys)
+    tail = _joined(_keys(rows.keys), _times(rows.event, count), _times(rows.created, count))
+    parts = []
+    for name, feature in sorted(rows.features.items()):
         head = struct.pack(">h", 6) + _field(name.encode())
-        columns.append(feature.each(lambda value, text, head=head: head + _field(value) + _text(text)))
-    return [tail.join((*heads, b"")) for tail, *heads in zip(tails, *columns, strict=True)]
+        made = [head + _field(value) + _text(text) for value, text in zip(feature.values, feature.texts, strict=True)]
+        parts += [pa.array(made, pa.large_binary()).take(pa.array(feature.index, pa.int32())), tail]
+    return _joined(*parts) if parts else tail.slice(0, 0)
 
 
-def _times(microseconds: list[int]) -> list[bytes]:
-    made = {m: _field(struct.pack(">q", m - _EPOCH)) for m in set(microseconds)}
-    return [made[m] for m in microseconds]
+def _joined(*parts: pa.LargeBinaryArray) -> pa.LargeBinaryArray:
+    return pc.call_function("binary_join_element_wise", [*parts, pa.scalar(b"", pa.large_binary())])
+
+
+def _bytes(rows: pa.LargeBinaryArray) -> memoryview:
+    """The bytes of all rows, one after the other."""
+    offsets = np.frombuffer(rows.buffers()[1], np.int64)[rows.offset : rows.offset + len(rows) + 1]
+    return memoryview(rows.buffers()[2])[offsets[0] : offsets[-1]]
+
+
+def _keys(keys: list[bytes]) -> pa.LargeBinaryArray:
+    return _joined(_fixed(np.fromiter(map(len, keys), ">i4", len(keys))), pa.array(keys, pa.large_binary()))
+
+
+def _times(microseconds: list[int] | None, rows: int) -> pa.LargeBinaryArray:
+    if microseconds is None:
+        return pa.array([_NULL] * rows, pa.large_binary())
+    fields = np.empty(rows, [("length", ">i4"), ("moment", ">i8")])
+    fields["length"], fields["moment"] = 8, np.asarray(microseconds, np.int64) - _EPOCH
+    return _fixed(fields)
+
+
+def _fixed(values: np.ndarray) -> pa.LargeBinaryArray:
+    """The bytes of each value of an array."""
+    width = values.dtype.itemsize
+    made = pa.Array.from_buffers(pa.binary(width), len(values), [None, pa.py_buffer(values.tobytes())])
+    return made.cast(pa.large_binary())
 
 
 def _text(value: str | None) -> bytes:

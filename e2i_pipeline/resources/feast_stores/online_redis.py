@@ -52,7 +52,7 @@ class BulkRedisOnlineStoreConfig(RedisOnlineStoreConfig):
 class BulkRedisOnlineStore(ExpiringReads, RedisOnlineStore):
     """A Redis server, or the master that a sentinel names."""
 
-    sends_aside = True
+    senders = 1
 
     def writes_in_bulk(self, config: RepoConfig) -> bool:
         """The nodes of a cluster are written to by Feast's own writer, which knows which key is on which."""

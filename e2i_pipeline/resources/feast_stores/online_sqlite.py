@@ -35,7 +35,7 @@ class BulkSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
 class BulkSqliteOnlineStore(ExpiringReads, SqliteOnlineStore):
     """The embedded store."""
 
-    sends_aside = False  # the work is done in this process
+    senders = 0  # the work is done in this process
 
     def writes_in_bulk(self, config: RepoConfig) -> bool:
         """Vectors and numbers for search have columns of their own, which Feast's own writer fills."""

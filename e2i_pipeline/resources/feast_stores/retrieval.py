@@ -21,7 +21,7 @@ from feast.saved_dataset import SavedDatasetStorage
 
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.feast_stores.files import Files
-from e2i_pipeline.resources.feast_stores.known_time import ViewRead, ViewTable, instant, require_time
+from e2i_pipeline.resources.feast_stores.known_time import EntityRows, ViewRead, ViewTable, instant, require_time
 from e2i_pipeline.resources.sql import PARQUET_OPTIONS, literal, quoted
 
 TIME = "event_timestamp"
@@ -33,7 +33,6 @@ CELLS_IN_GROUP = 4_000_000
 DuckDB's own 122,880 rows would be 1 GB of a thousand columns; up to 32 columns they stay.
 """
 
-_ROW = "__e2i_row"
 _ENTITIES = "__e2i_entities"
 _GIVEN = "__e2i_given"
 
@@ -199,29 +198,34 @@ class JoinJob(TableJob):
         query = super().prepared(connection)
         types = described(connection, query)
         self._require_distinct_names(types)
-        time = _time_column(types)
-        connection.execute(f"CREATE TEMP TABLE {_ENTITIES} AS SELECT row_number() OVER () AS {_ROW}, * FROM ({query})")
-        rows = _count(connection, _ENTITIES)
-        joined, chosen = "", [f"e.{quoted(name)}" for name in types]
+        entities = EntityRows(_ENTITIES, types, _time_column(types))
+        columns = entities.columns
+        connection.execute(f"CREATE TEMP TABLE {_ENTITIES} ({', '.join(columns.values())}) AS {query}")
+        numbers: dict[tuple[str, ...], str] = {}
+        joined, chosen = "", [f"e.{column} AS {quoted(name)}" for name, column in columns.items()]
         for i, read in enumerate(self._views):
-            table = ViewTable(read, described(connection, f"FROM {read.relation}"), _count(connection, read.relation))
-            winners = table.winners(_ENTITIES, _ROW, time, types, rows)
+            keys = tuple(entity for entity, _ in read.keys)
+            if keys and keys not in numbers:
+                numbers[keys] = f"n{i}"
+                connection.execute(f"CREATE TEMP TABLE n{i} AS {entities.numbered(keys)}")
+            table = ViewTable(read, described(connection, f"FROM {read.relation}"))
+            winners = table.winners(entities, numbers.get(keys, ""))
             if table.carries:
                 connection.execute(f"CREATE TEMP TABLE v{i} AS {winners}")
             else:
                 connection.execute(f"CREATE TEMP TABLE w AS {winners}")
                 connection.execute(f"CREATE TEMP TABLE v{i} AS {table.fetched('w')}")
                 connection.execute("DROP TABLE w")
-            joined += f" LEFT JOIN v{i} ON v{i}.row = e.{_ROW}"
+            joined += f" LEFT JOIN v{i} ON v{i}.row = e.rowid"
             chosen += [f"v{i}.c{j} AS {quoted(name)}" for j, (_, name) in enumerate(read.columns)]
-        return f"SELECT {', '.join(chosen)} FROM {_ENTITIES} AS e{joined} ORDER BY e.{_ROW}"
+        return f"SELECT {', '.join(chosen)} FROM {_ENTITIES} AS e{joined} ORDER BY e.rowid"
 
     def _require_distinct_names(self, types: Mapping[str, str]) -> None:
         keys = {entity for view in self._views for entity, _ in view.keys}
         missing = sorted(keys - set(types))
         names = [*types, *(name for view in self._views for _, name in view.columns)]
         twice = sorted({name for name in names if names.count(name) > 1})
-        if missing or twice or _ROW in types:
+        if missing or twice:
             raise ToolRejected(
                 f"The entity rows have {len(types)} columns. Join keys that they lack: "
                 f"{', '.join(missing) or 'none'}. Names that would stand for two columns of the result: "
@@ -264,10 +268,6 @@ def told(action: str) -> Iterator[None]:
 def described(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
     """DuckDB's type per column of a statement."""
     return {str(name): str(dtype) for name, dtype, *_ in connection.execute(f"DESCRIBE {query}").fetchall()}
-
-
-def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])
 
 
 def _time_column(types: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ A row that is older than what is there (by event time, then by known-at time whe
 it, since a live push may be ahead of the batch; unless the caller says so. How a store writes in bulk stands beside it.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
@@ -28,11 +29,11 @@ class BulkStore(Protocol):
     """An online store that writes batches.
 
     Attributes:
-        sends_aside: Whether one batch is made ready while the one before is written, in a thread of its own: it pays
-            where a server does the work.
+        senders: How many batches are written at a time, each in a thread of its own, while the next one is made ready:
+            it pays where a server does the work. 0 for none aside.
     """
 
-    sends_aside: bool
+    senders: int
 
     def writes_in_bulk(self, config: RepoConfig) -> bool:
         """Whether it can, as it is configured."""
@@ -78,7 +79,7 @@ def write(
         for batch in filled:
             _write_by_feast(store, config, view, batch, overwrite)
             yield batch.num_rows
-    elif not store.sends_aside:
+    elif not store.senders:
         for batch in filled:
             store.bulk_send(config, view, store.bulk_ready(config, view, batch), overwrite)
             yield batch.num_rows
@@ -89,17 +90,22 @@ def write(
 def _write_aside(
     store: BulkStore, config: RepoConfig, view: FeatureView, batches: Iterable[pa.RecordBatch], overwrite: bool
 ) -> Iterator[int]:
-    going: tuple[Future[None], int] | None = None
-    with ThreadPoolExecutor(1) as aside:
+    """Batches may be written out of turn; each is yielded when all before it are written, too."""
+    going: deque[tuple[Future[None], int]] = deque()
+
+    def first_written() -> int:
+        future, rows = going.popleft()
+        future.result()
+        return rows
+
+    with ThreadPoolExecutor(store.senders) as aside:
         for batch in batches:
             ready = store.bulk_ready(config, view, batch)
-            if going:
-                going[0].result()
-                yield going[1]
-            going = aside.submit(store.bulk_send, config, view, ready, overwrite), batch.num_rows
-        if going:
-            going[0].result()
-            yield going[1]
+            if len(going) == store.senders:
+                yield first_written()
+            going.append((aside.submit(store.bulk_send, config, view, ready, overwrite), batch.num_rows))
+        while going:
+            yield first_written()
 
 
 def _write_by_feast(

@@ -95,6 +95,20 @@ def test_a_view_is_joined_twice_under_other_names_and_keys(store: FeatureStore) 
     assert found["child__cost"].fillna(-1).tolist() == [-1, 2.0]
 
 
+def test_columns_may_be_called_as_those_of_the_statement_are(tmp_path: Path) -> None:
+    """Without a known-at time, a feature `event` must not be taken for the time of the event."""
+    names = ["entity", "event", "created", "visible", "row", "k0", "c0"]
+    path = tmp_path / "named.parquet"
+    late = 2**60  # as microseconds, further off than any time here
+    newer, older = [*range(late, late + 7)], [*range(late + 7, late + 14)]
+    rows = [("p1", DAY[2], *newer), ("p1", DAY[0], *older)]
+    pd.DataFrame(rows, columns=["patient_id", EVENT, *names]).to_parquet(path, index=False)
+    store = open_store(tmp_path, [view("named", path, [PATIENT], dict.fromkeys(names, Int64), created="")])
+    asked = pd.DataFrame({"patient_id": ["p1", "p1"], EVENT: [DAY[1], DAY[3]], "rowid": [8, 8], "e0": [9, 9]})
+    found = store.get_historical_features(asked, [f"named:{name}" for name in names]).to_df()
+    assert found[["rowid", "e0", *names]].to_numpy().tolist() == [[8, 9, *older], [8, 9, *newer]]
+
+
 def test_columns_of_a_file_may_have_other_names(tmp_path: Path) -> None:
     path = tmp_path / "raw.parquet"
     pd.DataFrame({"who": ["p1"], "happened": [DAY[0]], "Raw Value": [7]}).to_parquet(path, index=False)
