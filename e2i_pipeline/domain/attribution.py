@@ -1,14 +1,16 @@
-"""Which feature moved a score, and by how much: SHAP values on the log-odds margin, per feature as the user knows it.
+"""Which feature moved a score, and by how much: SHAP values on the model's margin, per feature as the user knows it.
 
-Exact values by closed form only: a booster's own path attributions (the numbers of `shap.TreeExplainer`) and a linear
-model's coefficients (the numbers of `shap.LinearExplainer` around a reference). What a model sees after
-encoding is summed back to the feature it came from, which keeps the values additive. Sampling, plots and the `shap`
-package belong to `resources.shap`; words belong to `narratives`.
+Exact values by closed form only: the path attributions of trees (the numbers of `shap.TreeExplainer`) and a linear
+model's coefficients (the numbers of `shap.LinearExplainer` around a reference), as each algorithm computes them. What
+a model sees after encoding is summed back to the feature it came from, which keeps the values additive. Sampling, plots
+and the `shap` package belong to `resources.shap`; words belong to `narratives`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from e2i_pipeline.domain.learners import LINEAR, TREE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,11 +18,8 @@ if TYPE_CHECKING:
 
     from e2i_pipeline.domain.algorithms import ScoringModel
 
-TREE = "tree"
-LINEAR = "linear"
-
 METHODS = {
-    TREE: "exact path-dependent tree SHAP (the booster's own contributions)",
+    TREE: "exact path-dependent tree SHAP (the trees' own contributions)",
     LINEAR: "exact linear SHAP (coefficients around the mean of the reference rows)",
 }
 """Kind of explainer (`Algorithm.explainer`) to the words that stand beside the numbers."""
@@ -31,18 +30,19 @@ class Attribution:
     """SHAP values of some rows.
 
     Attributes:
-        values: Shape (rows, features), on the log-odds margin of the positive class. A row's values and `base_value`
-            sum to the row's margin.
-        base_value: Margin of the reference: the expected margin of a booster over its training data, the margin at
-            the mean of the reference rows of a linear model.
+        values: Shape (rows, features), on the model's margin. A row's values and `base_value` sum to the row's margin.
+        base_value: Margin of the reference: the expected margin of trees over their training data, the margin at the
+            mean of the reference rows of a linear model.
         feature_names: The model's features, in the order of the columns of `values`.
         method: How the values were computed, in words.
+        unit: Of the margin: `log-odds` or `probability` of the positive class, or `outcome` (as it is measured).
     """
 
     values: "np.ndarray"
     base_value: float
     feature_names: tuple[str, ...]
     method: str
+    unit: str = "log-odds"
 
 
 class Interaction(NamedTuple):
@@ -54,41 +54,52 @@ class Interaction(NamedTuple):
 
 
 class InstanceExplanation(NamedTuple):
-    """One row's score taken apart: margins in log-odds, the contributions with the largest absolute value first."""
+    """One row's score taken apart, the contributions with the largest absolute value first.
+
+    Attributes:
+        base_value: Where every row starts, in the attribution's unit.
+        margin: Where this one ends.
+        score: The model's score: a probability, or in a regression the expected outcome.
+        contributions: Per feature.
+        unit: The attribution's.
+    """
 
     base_value: float
     margin: float
-    probability: float
+    score: float
     contributions: dict[str, float]
+    unit: str
 
 
 def attribute(model: "ScoringModel", frame: "pd.DataFrame", reference: Sequence[float] = ()) -> Attribution:
     """Computes the SHAP values of every row.
 
     Args:
-        model: A model with a booster or a logistic regression on its encoded matrix.
+        model: The model.
         frame: Raw features, at least one row.
         reference: Where a linear model's values start: a point of its encoded matrix, as `reference_point` gives it.
-            Empty takes the mean of `frame` itself. A booster brings its own.
+            Empty takes the mean of `frame` itself. Trees bring their own.
 
     Returns:
         Values per raw feature.
     """
     import numpy as np
 
-    kind = model.algorithm.explainer
+    learner = model.algorithm
     encoded = model.encode(frame).to_numpy(np.float64)
-    if kind == TREE:
-        contributions = _booster(model, encoded, pred_contribs=True)
-        values, base = contributions[:, :-1], float(contributions[0, -1])  # the last column is the base value
-    else:
-        weights = np.asarray(model.estimator.coef_, dtype=np.float64).ravel()
-        point = np.asarray(reference, dtype=np.float64) if len(reference) else _mean(encoded)
-        values = (encoded - point) * weights
-        base = float(np.ravel(model.estimator.intercept_)[0] + point @ weights)
+    point = np.asarray(reference, dtype=np.float64) if len(reference) else _mean(encoded)
+    values, base = learner.contributions(model.estimator, encoded, point)
     names = tuple(feature.name for feature in model.manifest.features)
     origins = [origin for _, origin in model.manifest.encoded_features]
-    return Attribution(sum_by_origin(values, origins, names), base, names, METHODS[kind])
+    unit = learner.unit(model.manifest.problem_type)
+    return Attribution(sum_by_origin(values, origins, names), base, names, _method(model), unit)
+
+
+def _method(model: "ScoringModel") -> str:
+    """How the values were computed, and of which margin: recalibration comes after it and changes no ranking."""
+    recalibration = model.manifest.recalibration
+    how = METHODS[model.algorithm.explainer]
+    return f"{how}; of the margin before {recalibration.method} recalibration" if recalibration else how
 
 
 def reference_point(model: "ScoringModel", frame: "pd.DataFrame") -> tuple[float, ...]:
@@ -99,13 +110,10 @@ def reference_point(model: "ScoringModel", frame: "pd.DataFrame") -> tuple[float
 
 
 def margins(model: "ScoringModel", frame: "pd.DataFrame") -> "np.ndarray":
-    """The model's own log-odds margin per row, shape (rows,), against which additivity is checked."""
+    """The model's own margin per row, shape (rows,), against which additivity is checked."""
     import numpy as np
 
-    encoded = model.encode(frame).to_numpy(np.float64)
-    if model.algorithm.explainer == LINEAR:
-        return np.asarray(model.estimator.decision_function(encoded), dtype=np.float64)
-    return _booster(model, encoded, output_margin=True)
+    return np.asarray(model.algorithm.margins(model.estimator, model.encode(frame).to_numpy(np.float64)))
 
 
 def sum_by_origin(values: "np.ndarray", origins: Sequence[str], names: Sequence[str]) -> "np.ndarray":
@@ -146,7 +154,7 @@ def stacked(parts: Sequence[Attribution]) -> Attribution:
 
     first = parts[0]
     values = np.concatenate([part.values for part in parts])
-    return Attribution(values, first.base_value, first.feature_names, first.method)
+    return Attribution(values, first.base_value, first.feature_names, first.method, first.unit)
 
 
 def importance(attribution: Attribution) -> dict[str, float]:
@@ -165,41 +173,42 @@ def importance(attribution: Attribution) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
-def explanation_of(attribution: Attribution, row: int, probability: float) -> InstanceExplanation:
+def explanation_of(attribution: Attribution, row: int, score: float) -> InstanceExplanation:
     """Takes one row of an attribution apart.
 
     Args:
         attribution: Values of some rows.
         row: Position of the row.
-        probability: The model's score of the row, 0..1.
+        score: The model's score of the row.
     """
     values = attribution.values[row]
     contributions = {name: float(v) for name, v in zip(attribution.feature_names, values, strict=True)}
     ordered = dict(sorted(contributions.items(), key=lambda item: (-abs(item[1]), item[0])))
     margin = attribution.base_value + sum(contributions.values())
-    return InstanceExplanation(attribution.base_value, margin, probability, ordered)
+    return InstanceExplanation(attribution.base_value, margin, score, ordered, attribution.unit)
 
 
 def interactions(model: "ScoringModel", frame: "pd.DataFrame") -> list[Interaction]:
-    """Mean absolute SHAP interaction of each pair of features, strongest first; boosters only.
+    """Mean absolute SHAP interaction of each pair of features, strongest first; of some trees only.
 
-    Costs about 50 times an attribution and memory of rows x columns^2: give it a small sample. The booster splits an
-    interaction in two equal halves, one per direction; they are added up here. Interactions between columns of one
-    feature belong to that feature alone and are left out.
+    Costs about 50 times an attribution and memory of rows x columns^2: give it a small sample. An interaction comes in
+    two equal halves, one per direction; they are added up here. Interactions between columns of one feature belong to
+    that feature alone and are left out.
 
     Args:
-        model: A model with a booster.
+        model: The model.
         frame: Raw features of a small sample, at least one row.
 
     Raises:
-        ValueError: The model is linear: its features do not interact.
+        ValueError: The model is linear, so that its features do not interact, or its library does not know.
     """
     import numpy as np
 
     if model.algorithm.explainer != TREE:
         raise ValueError("a linear model has no interactions between its features")
-    encoded = model.encode(frame).to_numpy(np.float64)
-    raw = _booster(model, encoded, pred_interactions=True)[:, :-1, :-1]
+    if not model.algorithm.has_interactions:
+        raise ValueError(f"{model.algorithm.name} does not tell how features interact")
+    raw = model.algorithm.interactions(model.estimator, model.encode(frame).to_numpy(np.float64))
     names = [feature.name for feature in model.manifest.features]
     origins = [origin for _, origin in model.manifest.encoded_features]
     member = np.array([[origin == name for name in names] for origin in origins], dtype=np.float64)
@@ -207,15 +216,6 @@ def interactions(model: "ScoringModel", frame: "pd.DataFrame") -> list[Interacti
     strength = 2.0 * np.abs(by_feature).mean(axis=0)
     pairs = [Interaction(names[a], names[b], float(strength[a, b])) for a in range(len(names)) for b in range(a)]
     return sorted(pairs, key=lambda pair: (-pair.strength, pair.first, pair.second))
-
-
-def _booster(model: "ScoringModel", encoded: "np.ndarray", **what: bool) -> "np.ndarray":
-    """Asks the booster, by position: XGBoost refuses names with a bracket or `<`, which a category may hold."""
-    import numpy as np
-    import xgboost
-
-    answer = model.estimator.predict(xgboost.DMatrix(encoded), validate_features=False, **what)
-    return np.asarray(answer, dtype=np.float64)
 
 
 def _mean(encoded: "np.ndarray") -> "np.ndarray":

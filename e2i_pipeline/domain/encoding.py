@@ -24,20 +24,27 @@ MAXIMUM_CATEGORIES = 50
 Bounds the matrix when a covariate is a code with thousands of values; at 50 a one-hot feature is still readable.
 """
 
+_COPIED_ROWS = 4096
+"""Rows that are turned from columns into rows at a time: within the cache it takes a sixth of the time."""
+
 _NUMBERS, _CATEGORIES = "numbers", "categories"
 
 
-def fit_encoder(frame: "pd.DataFrame", features: Sequence[FeatureSpec], *, takes_nulls: bool) -> Any:
+def fit_encoder(
+    frame: "pd.DataFrame", features: Sequence[FeatureSpec], *, takes_nulls: bool, takes_categories: bool = False
+) -> Any:
     """Fits the encoder on the train split.
 
     Numbers and booleans pass through with their nulls where the algorithm takes nulls; otherwise nulls become the
-    median, with an indicator column per feature that had any, and all is standardized. Categories become one column
-    each; a missing or unknown value is zero in all of them.
+    median, with an indicator column per feature that had any, and all is standardized. Where the algorithm takes
+    categories, a feature's category becomes its position among the known ones, and a missing or unknown value null;
+    otherwise each category becomes a column, and a missing or unknown value is zero in all of them.
 
     Args:
         frame: Rows of the train split with at least the features' columns.
         features: The features, in order.
         takes_nulls: Whether the algorithm takes NaN.
+        takes_categories: Whether it takes a category as a code.
 
     Returns:
         A fitted ColumnTransformer.
@@ -48,7 +55,6 @@ def fit_encoder(frame: "pd.DataFrame", features: Sequence[FeatureSpec], *, takes
     """
     import numpy as np
     from sklearn.compose import ColumnTransformer
-    from sklearn.preprocessing import OneHotEncoder
 
     names = [f.name for f in features]
     if not names or len(set(names)) != len(names):
@@ -59,17 +65,13 @@ def fit_encoder(frame: "pd.DataFrame", features: Sequence[FeatureSpec], *, takes
     known = {name: values for name, values in known.items() if values}
     if not numbers and not known:
         raise SourceError(f"all {len(names)} features are null throughout train: there is nothing to learn from")
-    options: dict[str, Any] = {
-        "categories": [np.array(values, dtype=object) for values in known.values()],
-        "handle_unknown": "ignore",
-        "sparse_output": False,
-        "dtype": np.float32,
-    }
+    categories = [np.array(values, dtype=object) for values in known.values()]
     steps = [
         (_NUMBERS, "passthrough" if takes_nulls else _imputed_and_scaled(), numbers),
-        (_CATEGORIES, OneHotEncoder(**options), list(known)),
+        (_CATEGORIES, _as_codes(categories) if takes_categories else _as_columns(categories), list(known)),
     ]
-    return ColumnTransformer(steps).fit(raw)
+    # Passing on and known categories learn nothing: one row says the columns, without a matrix of all of them.
+    return ColumnTransformer(steps).fit(raw.head(1) if takes_nulls else raw)
 
 
 def encode(encoder: Any, frame: "pd.DataFrame", features: Sequence[FeatureSpec]) -> "np.ndarray":
@@ -88,7 +90,20 @@ def encode(encoder: Any, frame: "pd.DataFrame", features: Sequence[FeatureSpec])
     """
     import numpy as np
 
-    return np.ascontiguousarray(encoder.transform(raw_features(frame, features)), dtype=np.float32)
+    raw = raw_features(frame, features)
+    matrix = np.empty((len(raw), len(encoded_columns(encoder))), dtype=np.float32)
+    begin = 0
+    for part, step, names in encoder.transformers_:  # as the encoder itself, without its float64 copies
+        if part not in (_NUMBERS, _CATEGORIES) or not len(names):
+            continue
+        is_passed_on = part == _NUMBERS and not hasattr(step, "named_steps")
+        given = _chosen(raw, list(names))
+        block = given.to_numpy() if is_passed_on else step.transform(given)
+        end = begin + block.shape[1]
+        for start in range(0, len(matrix), _COPIED_ROWS):
+            matrix[start : start + _COPIED_ROWS, begin:end] = block[start : start + _COPIED_ROWS]
+        begin = end
+    return matrix
 
 
 def encoded_columns(encoder: Any) -> tuple[tuple[str, str], ...]:
@@ -99,7 +114,7 @@ def encoded_columns(encoder: Any) -> tuple[tuple[str, str], ...]:
 
     Returns:
         Pairs (encoded name, feature name): `age` for a number, `age=missing` for its indicator, `region=south` for a
-        category.
+        category, `region` for its code.
     """
     columns: list[tuple[str, str]] = []
     for part, step, names in encoder.transformers_:
@@ -110,8 +125,17 @@ def encoded_columns(encoder: Any) -> tuple[tuple[str, str], ...]:
                 columns += [(f"{names[i]}=missing", names[i]) for i in missing]
         elif part == _CATEGORIES and len(names):
             for name, known in zip(names, step.categories_, strict=True):
-                columns += [(f"{name}={value}", name) for value in known]
+                columns += [(f"{name}={value}", name) for value in known] if _is_one_hot(step) else [(name, name)]
     return tuple(columns)
+
+
+def code_columns(encoder: Any) -> tuple[int, ...]:
+    """Positions of the encoded columns that hold codes of categories, which are the last ones; often none."""
+    width = len(encoded_columns(encoder))
+    for part, step, names in encoder.transformers_:
+        if part == _CATEGORIES and len(names) and not _is_one_hot(step):
+            return tuple(range(width - len(names), width))
+    return ()
 
 
 def known_categories(encoder: Any, features: Sequence[FeatureSpec]) -> dict[str, tuple[str, ...]]:
@@ -131,38 +155,49 @@ def raw_features(frame: "pd.DataFrame", features: Sequence[FeatureSpec]) -> "pd.
         features: The features.
 
     Returns:
-        A new frame with exactly these columns: numbers and booleans first, then categories.
+        A frame with exactly these columns: numbers and booleans first, then categories. It may share the given one's
+        values: nobody writes into it.
 
     Raises:
         SourceError: A column is missing, or a number is not a finite number.
     """
+    import pandas as pd
+
     missing = [f.name for f in features if f.name not in frame.columns]
     if missing:
         raise SourceError(
             f"{len(missing)} of the model's {len(features)} features are missing in the rows to encode: "
             f"{', '.join(missing)}. Deliver them as columns (null where unknown), or train without them."
         )
-    numbers = _numbers(frame[[f.name for f in features if f.kind != "categorical"]])
+    numbers = _numbers(_chosen(frame, [f.name for f in features if f.kind != "categorical"]))
     texts = _texts(frame[[f.name for f in features if f.kind == "categorical"]])
-    numbers[texts.columns] = texts
-    return numbers
+    return pd.concat([numbers, texts], axis=1) if len(texts.columns) else numbers
 
 
-def checked_outcomes(y: "ArrayLike") -> "np.ndarray":
+def checked_outcomes(y: "ArrayLike", problem_type: str = "classification") -> "np.ndarray":
     """Outcomes as a learner takes them.
 
     Args:
-        y: Outcomes (rows,), 0 or 1.
+        y: Outcomes (rows,): 0 or 1, or in a regression any finite number.
+        problem_type: `classification` or `regression`.
 
     Returns:
         The same as float32.
 
     Raises:
-        SourceError: A value is neither 0 nor 1.
+        SourceError: A value is neither 0 nor 1, or in a regression not finite.
     """
     import numpy as np
 
     outcomes = np.asarray(y, dtype=np.float32)
+    if problem_type != "classification":
+        odd = int(np.sum(~np.isfinite(outcomes)))
+        if odd:
+            raise SourceError(
+                f"target: {odd} of {len(outcomes)} outcomes are null, infinite or beyond 3.4e38. Train on journeys "
+                "with a measured outcome only, and bound it at the source."
+            )
+        return outcomes
     odd = int(np.sum((outcomes != 0) & (outcomes != 1)))
     if odd:
         raise SourceError(
@@ -172,11 +207,16 @@ def checked_outcomes(y: "ArrayLike") -> "np.ndarray":
     return outcomes
 
 
+def _chosen(frame: "pd.DataFrame", names: list[str]) -> "pd.DataFrame":
+    """These columns; the frame itself where it has no others, since choosing copies."""
+    return frame if list(frame.columns) == names else frame[names]
+
+
 def _numbers(columns: "pd.DataFrame") -> "pd.DataFrame":
     import numpy as np
 
     try:
-        values = columns.astype("float64")
+        values = columns if (columns.dtypes == np.float64).all() else columns.astype("float64")
     except (TypeError, ValueError):
         name = next(name for name in columns if not _is_numeric(columns[name]))
         raise SourceError(
@@ -184,8 +224,10 @@ def _numbers(columns: "pd.DataFrame") -> "pd.DataFrame":
             "Declare it categorical, or correct it at the source."
         ) from None  # the cause would quote the value
     # The matrix is float32: what overflows it would be as infinite as infinity.
-    is_unusable = np.abs(values.to_numpy()) > np.finfo(np.float32).max
-    if is_unusable.any():
+    # Whether there is any is seen from each column's ends, without another matrix.
+    matrix, limit = values.to_numpy(), np.finfo(np.float32).max
+    if len(matrix) and (np.fmax.reduce(matrix) > limit).any() | (np.fmin.reduce(matrix) < -limit).any():
+        is_unusable = np.abs(matrix) > limit
         counts = {n: int(c) for n, c in zip(columns.columns, is_unusable.sum(axis=0), strict=True) if c}
         raise SourceError(
             f"values that are infinite or beyond 3.4e38, of {len(values)} rows: "
@@ -226,3 +268,24 @@ def _imputed_and_scaled() -> Any:
 
     imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     return Pipeline([("imputer", imputer), ("scaler", StandardScaler())])
+
+
+def _as_columns(categories: list["np.ndarray"]) -> Any:
+    import numpy as np
+    from sklearn.preprocessing import OneHotEncoder
+
+    options: dict[str, Any] = {"categories": categories, "dtype": np.float32}
+    return OneHotEncoder(**options, handle_unknown="ignore", sparse_output=False)
+
+
+def _as_codes(categories: list["np.ndarray"]) -> Any:
+    import numpy as np
+    from sklearn.preprocessing import OrdinalEncoder
+
+    options: dict[str, Any] = {"categories": categories, "dtype": np.float32}
+    options |= {"unknown_value": np.nan, "encoded_missing_value": np.nan}
+    return OrdinalEncoder(**options, handle_unknown="use_encoded_value")
+
+
+def _is_one_hot(step: Any) -> bool:
+    return hasattr(step, "sparse_output")

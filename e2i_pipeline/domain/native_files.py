@@ -9,6 +9,7 @@ What is stored belongs to `encoding` and `learners`; where it is stored belongs 
 import io
 import re
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 from e2i_pipeline.errors import ToolRejected
@@ -43,7 +44,10 @@ def dump_object(fitted: Any) -> bytes:
     numbers = {old: str(new) for new, old in enumerate(dict.fromkeys(re.findall(r'"__id__": (\d+)', schema)), start=1)}
     schema = re.sub(r'"__id__": (\d+)', lambda m: f'"__id__": {numbers[m[1]]}', schema)
     schema = re.sub(r'"(\d+)\.npy"', lambda m: f'"{numbers.get(m[1], m[1])}.npy"', schema)
-    arrays = {re.sub(r"^(\d+)\.npy$", lambda m: f"{numbers.get(m[1], m[1])}.npy", n): d for n, d in members.items()}
+    arrays = {
+        re.sub(r"^(\d+)\.npy$", lambda m: f"{numbers.get(m[1], m[1])}.npy", name): _without_gaps(data)
+        for name, data in members.items()
+    }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in [*sorted(arrays.items()), ("schema.json", schema.encode())]:
@@ -51,12 +55,13 @@ def dump_object(fitted: Any) -> bytes:
     return buffer.getvalue()
 
 
-def load_object(data: bytes, name: str) -> Any:
+def load_object(data: bytes, name: str, trusted: Sequence[str] = ()) -> Any:
     """Reads what `dump_object` wrote.
 
     Args:
         data: A skops archive.
         name: The file's name, for the message.
+        trusted: Types that this kind of file needs beside `TRUSTED_TYPES`, each looked at by a person.
 
     Returns:
         The fitted object.
@@ -68,14 +73,32 @@ def load_object(data: bytes, name: str) -> Any:
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.loads(data, trusted=list(TRUSTED_TYPES))
+        return skops.io.loads(data, trusted=[*TRUSTED_TYPES, *trusted])
     except UntrustedTypesFoundException as err:
         raise ToolRejected(
             f"{name} was not loaded: it holds types outside the reviewed list ({err}). Load files that this product "
-            "wrote, or review the type and add it to TRUSTED_TYPES in domain/native_files.py."
+            "wrote, or review the type and add it to those that the file's algorithm trusts."
         ) from err
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as err:
         raise ToolRejected(
             f"{name} was not loaded: it is not a whole skops archive ({type(err).__name__}). Take the model's files "
             "from the registry again."
         ) from err
+
+
+def _without_gaps(data: bytes) -> bytes:
+    """An array of records as it is written with zeros in the gaps between their fields, where memory held anything.
+
+    A tree of scikit-learn is one: two dumps of the same forest differed there.
+    """
+    import numpy as np
+
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    if array.dtype.names is None:
+        return data
+    clean = np.zeros(array.shape, array.dtype)
+    for field in array.dtype.names:
+        clean[field] = array[field]
+    buffer = io.BytesIO()
+    np.save(buffer, clean, allow_pickle=False)
+    return buffer.getvalue()

@@ -22,14 +22,17 @@ import dagster as dg
 from pydantic import ValidationError
 
 from e2i_pipeline.contracts.base import Contract, content_key
-from e2i_pipeline.contracts.references import BentoRef, DeploymentRef, ModelVersion
+from e2i_pipeline.contracts.references import BentoRef, DeploymentRef
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.domain.algorithms import load_model
-from e2i_pipeline.domain.attribution import LINEAR, reference_point
+from e2i_pipeline.domain.attribution import reference_point
+from e2i_pipeline.domain.learners import LINEAR
 from e2i_pipeline.errors import ToolRejected, ToolUnavailable
 from e2i_pipeline.serving import build, client
+from e2i_pipeline.serving.carried import installed_algorithms
 from e2i_pipeline.serving.local_server import clean_environment, read_deployment, serving, tail
 from e2i_pipeline.serving.packaging import code_hash, lay_out, requirements
-from e2i_pipeline.serving.schema import Prediction, row_model, rows_per_request
+from e2i_pipeline.serving.schema import Answer, row_model, rows_per_request
 from e2i_pipeline.serving.scoring import frame_of, rows_of
 from e2i_pipeline.serving.settings import ServingSettings
 
@@ -38,15 +41,13 @@ if TYPE_CHECKING:
 
     from e2i_pipeline.domain.algorithms import ScoringModel
 
-ENDPOINT = "http://127.0.0.1:3000"
-"""Where the local deployment answers once it is started: BentoML's own default port."""
+ENDPOINT = "http://127.0.0.1:3000"  # where the local deployment answers once started: BentoML's own default port
 
 TOLERANCE = 1e-6
-"""Largest difference in probability between the model here and the model in the Bento. The same files give the same
-bits on one machine, and JSON keeps a float64; another machine's arithmetic may differ in the last digits."""
+"""Largest difference between a score here and one of the Bento, per 1 of the largest above 1. The same files give the
+same bits on one machine, and JSON keeps a float64; another machine's arithmetic may differ in the last digits."""
 
-BUILD_TIMEOUT_S = 300
-"""A build takes a few seconds on a quiet machine."""
+BUILD_TIMEOUT_S = 300  # a build takes a few seconds on a quiet machine
 
 
 class GoldenRequest(Contract):
@@ -54,12 +55,12 @@ class GoldenRequest(Contract):
 
     Attributes:
         rows: Feature name to value.
-        probabilities: One per row, 0..1.
+        scores: One per row: a probability, 0..1, or the expected outcome of a regression.
         left_out: Rows offered that the service would refuse, for a value outside its feature's range.
     """
 
     rows: tuple[dict[str, bool | float | str | None], ...]
-    probabilities: tuple[float, ...]
+    scores: tuple[float, ...]
     left_out: int = 0
 
 
@@ -129,9 +130,8 @@ class BentoResource(dg.ConfigurableResource):
         whole = [tag for tag in (f"{name}:{folder.name}" for folder in folders) if self.has(tag)]
         if not whole:
             raise ToolRejected(
-                f"{version.name} version {version.version} is the champion, and the store {self.home} has no whole "
-                "Bento of it, so it cannot be deployed. Restore the store (BENTOML_HOME), or move the stage "
-                f"{version.stage} to a version that has one."
+                f"{version.name} version {version.version} has no whole Bento in the store {self.home}, so it cannot "
+                "be deployed. Restore the store (BENTOML_HOME), or promote a version that has one."
             )
         deployed = self.current_deployment(version.brand).bento_tag
         return self._reference(deployed if deployed in whole else max(whole, key=self.built_at), version)
@@ -169,7 +169,7 @@ class BentoResource(dg.ConfigurableResource):
     def packaging(self) -> str:
         """What decides how a model is packaged, beside the model and its rows, for a content key."""
         settings = (self.service, self.timeout, self.max_batch_size, self.max_latency_ms)
-        return content_key(settings, requirements())
+        return content_key(settings, requirements(*installed_algorithms()))
 
     @contextmanager
     def serve(self, tag: str, port: int = 0) -> Iterator[str]:
@@ -179,7 +179,7 @@ class BentoResource(dg.ConfigurableResource):
         with serving(tag, self.home, self._folder(tag) / "serve.log", port) as url:
             yield url
 
-    def predict(self, url: str, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+    def predict(self, url: str, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Scores rows at a running service; see `serving.client.predict`."""
         return client.predict(url, rows, self.timeout, rows_per_request(self.max_batch_size))
 
@@ -187,7 +187,7 @@ class BentoResource(dg.ConfigurableResource):
         """Starts the Bento, sends its golden request on both routes and compares with the model itself.
 
         Returns:
-            `rows`, `largest_difference` (of a probability), `start_seconds`, `latency_ms` (of the second request to
+            `rows`, `largest_difference` (of a score), `start_seconds`, `latency_ms` (of the second request to
             `predict`: the first one pays for loading), `left_out`.
 
         Raises:
@@ -207,16 +207,17 @@ class BentoResource(dg.ConfigurableResource):
             ToolUnavailable: It does not answer.
         """
         golden = _read_golden(Path(ref.golden_request))
-        named = [p.probability for p in self.predict(url, golden.rows)]
+        named = [answer.score for answer in self.predict(url, golden.rows)]
         again = time.monotonic()
         self.predict(url, golden.rows)
         answered = time.monotonic()
-        lists = client.predict_wire(url, [list(row.values()) for row in golden.rows], self.timeout).probabilities
-        difference = max(_largest_difference(ref.tag, golden.probabilities, answer) for answer in (named, lists))
-        if not difference <= TOLERANCE:
+        lists = client.predict_wire(url, [list(row.values()) for row in golden.rows], self.timeout).scores
+        difference = max(_largest_difference(ref.tag, golden.scores, answer) for answer in (named, lists))
+        allowed = TOLERANCE * max(1.0, *(abs(score) for score in golden.scores))
+        if not difference <= allowed:
             raise ToolRejected(
-                f"The Bento {ref.tag} answers its golden request of {len(named)} rows with probabilities that differ "
-                f"from the model's own by up to {difference:.3g}, where at most {TOLERANCE:g} is allowed. It does not "
+                f"The Bento {ref.tag} answers its golden request of {len(named)} rows with scores that differ from "
+                f"the model's own by up to {difference:.3g}, where at most {allowed:.3g} is allowed. It does not "
                 "carry the model that it names, or scores with other package versions: package the model again."
             )
         return {
@@ -284,7 +285,7 @@ class BentoResource(dg.ConfigurableResource):
             "reference": reference,
         }
         contents = {name: content_key(content.hex()) for name, content in files.items()}
-        key = content_key(version.key, contents, code_hash(), parts)
+        key = content_key(version.key, contents, code_hash(model.manifest.algorithm), parts)
         tag = f"{_tag_part(version.name)}:{_tag_part(version.version)}-{key}"
         return ServingSettings.model_validate({**parts, "bento_tag": tag, "model_tag": tag})
 
@@ -350,10 +351,8 @@ def _golden_request(model: "ScoringModel", frame: "pd.DataFrame") -> GoldenReque
             f"None of the {len(frame)} rows offered for the golden request of {model.manifest.brand} can be sent: "
             "each has a value outside its feature's range. Mend the ranges in features.covariates, or the data."
         )
-    probabilities = model.predict(frame_of(rows, features))
-    return GoldenRequest(
-        rows=tuple(rows), probabilities=tuple(float(p) for p in probabilities), left_out=len(frame) - len(rows)
-    )
+    scores = tuple(float(score) for score in model.predict(frame_of(rows, features)))
+    return GoldenRequest(rows=tuple(rows), scores=scores, left_out=len(frame) - len(rows))
 
 
 def _read_golden(path: Path) -> GoldenRequest:

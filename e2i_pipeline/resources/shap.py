@@ -7,7 +7,7 @@ them at once, and `explain_instance` is for whoever may see the row.
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ import dagster as dg
 
 from e2i_pipeline.domain.attribution import (
     METHODS,
-    TREE,
     Attribution,
     InstanceExplanation,
     Interaction,
@@ -28,6 +27,7 @@ from e2i_pipeline.domain.attribution import (
     reference_point,
     stacked,
 )
+from e2i_pipeline.domain.learners import TREE
 from e2i_pipeline.errors import ToolRejected
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from e2i_pipeline.domain.algorithms import ScoringModel
 
 ADDITIVITY_TOLERANCE = 1e-3
-"""Largest gap, in log-odds, between a row's margin and the sum of its values: XGBoost adds in single precision (about
-1e-6 per tree); 1e-3 is at most 0.00025 in probability."""
+"""Largest gap between a row's margin and the sum of its values: XGBoost adds in single precision (about 1e-6 per
+tree); 1e-3 of log-odds is at most 0.00025 in probability. Of a regression, per 1 of the largest margin above 1."""
 
 INTERACTION_ROWS = 100
 """Rows of the sample for interactions, which cost about 50 times an attribution."""
@@ -71,7 +71,7 @@ class ShapResource(dg.ConfigurableResource):
     def compute_shap_values(
         self, model: "ScoringModel", frame: "pd.DataFrame", algorithm: str = AUTO, reference: tuple[float, ...] = ()
     ) -> Attribution:
-        """SHAP values of every row of `frame` on the log-odds margin, computed `max_samples` rows at a time.
+        """SHAP values of every row of `frame` on the model's margin, computed `max_samples` rows at a time.
 
         Args:
             model: The model.
@@ -94,8 +94,7 @@ class ShapResource(dg.ConfigurableResource):
         parts = [frame.iloc[start : start + self.max_samples] for start in range(0, len(frame), self.max_samples)]
         attributions = [attribute(model, part, reference) for part in parts]
         if self.check_additivity:
-            gap = max(largest_gap(a, margins(model, part)) for a, part in zip(attributions, parts, strict=True))
-            self._check_gap(model, gap, len(frame))
+            self._check_gaps(model, attributions, [margins(model, part) for part in parts])
         return stacked(attributions)
 
     def compute_feature_importance(self, attribution: Attribution) -> dict[str, float]:
@@ -106,9 +105,14 @@ class ShapResource(dg.ConfigurableResource):
         """Mean absolute interaction of each pair of features over at most `INTERACTION_ROWS` rows, strongest first.
 
         Raises:
-            ToolRejected: The model is linear, or there are no rows.
+            ToolRejected: The model is linear or its library does not know interactions, or there are no rows.
         """
         self._check_kind(model, TREE)
+        if not model.algorithm.has_interactions:
+            raise ToolRejected(
+                f"{model.manifest.algorithm} does not tell how features interact. Its values per feature are there; "
+                "for interactions take another algorithm."
+            )
         if not len(frame):
             raise ToolRejected("There are no rows to compute interactions from: give at least one.")
         small = frame if len(frame) <= INTERACTION_ROWS else frame.sample(n=INTERACTION_ROWS, random_state=seed)
@@ -138,7 +142,7 @@ class ShapResource(dg.ConfigurableResource):
         return self._draw(lambda shap: shap.plots.beeswarm, attribution, frame)
 
     def bar_plot(self, attribution: Attribution, frame: "pd.DataFrame") -> bytes:
-        """A PNG with the mean absolute value per feature, in log-odds."""
+        """A PNG with the mean absolute value per feature, in the attribution's unit."""
         return self._draw(lambda shap: shap.plots.bar, attribution, frame)
 
     def _check_kind(self, model: "ScoringModel", wanted: str) -> None:
@@ -149,12 +153,20 @@ class ShapResource(dg.ConfigurableResource):
                 f"{METHODS[kind]}. Set shap.explainer_type to auto or {kind}."
             )
 
-    def _check_gap(self, model: "ScoringModel", gap: float, rows: int) -> None:
-        if not gap <= ADDITIVITY_TOLERANCE:
+    def _check_gaps(
+        self, model: "ScoringModel", attributions: Sequence[Attribution], found: "Sequence[np.ndarray]"
+    ) -> None:
+        pairs = list(zip(attributions, found, strict=True))
+        gap = max(largest_gap(attribution, margin) for attribution, margin in pairs)
+        unit = attributions[0].unit
+        largest = max(float(abs(margin).max()) for margin in found) if unit == "outcome" else 1.0
+        allowed = ADDITIVITY_TOLERANCE * max(1.0, largest)
+        if not gap <= allowed:
             raise ToolRejected(
                 f"SHAP values of the {model.manifest.algorithm} model of {model.manifest.brand} are not additive: over "
-                f"{rows} rows, base value plus values misses the margin by up to {gap:.3g} log-odds, where at most "
-                f"{ADDITIVITY_TOLERANCE:g} is allowed. The explanation does not belong to this model; train it again."
+                f"{sum(map(len, found))} rows, base value plus values misses the margin ({unit}) by up "
+                f"to {gap:.3g}, where at most {allowed:.3g} is allowed. The explanation does not belong to this model; "
+                "train it again."
             )
 
     def _draw(self, choose: Callable[[Any], Any], attribution: Attribution, frame: "pd.DataFrame") -> bytes:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from e2i_pipeline.errors import ToolRejected, ToolUnavailable
-from e2i_pipeline.serving.schema import Prediction, WireAnswer
+from e2i_pipeline.serving.schema import Answer, WireAnswer, WireEstimates
 
 if TYPE_CHECKING:
     import httpx
@@ -13,7 +15,7 @@ SERVER_ERROR = 500
 TOO_MANY_REQUESTS = 429
 
 
-def predict(url: str, rows: Sequence[Mapping[str, Any]], timeout_s: float, batch: int = 100) -> list[Prediction]:
+def predict(url: str, rows: Sequence[Mapping[str, Any]], timeout_s: float, batch: int = 100) -> list[Answer]:
     """Scores rows, `batch` at a time.
 
     Args:
@@ -24,20 +26,21 @@ def predict(url: str, rows: Sequence[Mapping[str, Any]], timeout_s: float, batch
             times the rows per second of one.
 
     Returns:
-        One prediction per row, in order.
+        One prediction per row, in order; of a regression one estimate.
 
     Raises:
         ToolRejected: The service refused the request; asking again will not help.
         ToolUnavailable: It did not answer, or was overloaded.
     """
-    answers: list[Prediction] = []
+    answers: list[Answer] = []
+    kind: TypeAdapter[list[Answer]] = TypeAdapter(list[Answer])
     for start in range(0, len(rows), batch):
         body = {"rows": [dict(row) for row in rows[start : start + batch]]}
-        answers += [Prediction.model_validate(item) for item in _post(url, "/predict", body, timeout_s).json()]
+        answers += kind.validate_json(_post(url, "/predict", body, timeout_s).content)
     return answers
 
 
-def predict_wire(url: str, rows: Sequence[Sequence[Any]], timeout_s: float) -> WireAnswer:
+def predict_wire(url: str, rows: Sequence[Sequence[Any]], timeout_s: float) -> WireAnswer | WireEstimates:
     """Scores rows in the platform's wire format: values in the order of the model's features.
 
     Raises:
@@ -45,7 +48,8 @@ def predict_wire(url: str, rows: Sequence[Sequence[Any]], timeout_s: float) -> W
         ToolUnavailable: As for `predict`.
     """
     answer = _post(url, "/predict_wire", {"input": [list(row) for row in rows]}, timeout_s)
-    return WireAnswer.model_validate_json(answer.content)
+    kind: TypeAdapter[WireAnswer | WireEstimates] = TypeAdapter(WireAnswer | WireEstimates)
+    return kind.validate_json(answer.content)
 
 
 def _post(url: str, route: str, body: Mapping[str, Any], timeout_s: float) -> "httpx.Response":

@@ -4,7 +4,7 @@ A new feature of the model is a new field here without a change of code. Scoring
 `service`. Inputs are kept out of validation errors, which end up in logs and answers.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, create_model
 
@@ -46,6 +46,35 @@ class Prediction(Strict):
     model_version: str
     notes: list[str] = []
 
+    @property
+    def score(self) -> float:
+        """What the model itself answers."""
+        return self.probability
+
+
+class Estimate(Strict):
+    """The answer of a regression for one row.
+
+    Attributes:
+        value: The outcome that is expected, in its own unit.
+        model_name: Registered name.
+        model_version: Registered version.
+        notes: As for `Prediction`.
+    """
+
+    value: float
+    model_name: str
+    model_version: str
+    notes: list[str] = []
+
+    @property
+    def score(self) -> float:
+        """What the model itself answers."""
+        return self.value
+
+
+Answer = Prediction | Estimate
+
 
 class WireAnswer(Strict):
     """The platform's wire format: one label (1 flagged, 0 not) and one probability per row."""
@@ -53,25 +82,75 @@ class WireAnswer(Strict):
     predictions: list[int]
     probabilities: list[float]
 
+    @property
+    def scores(self) -> list[float]:
+        """What the model itself answers, per row."""
+        return self.probabilities
 
-class Explanation(Strict):
-    """One row's score taken apart, in log-odds.
+
+class WireEstimates(Strict):
+    """The platform's wire format of a regression: one expected outcome per row."""
+
+    predictions: list[float]
+
+    @property
+    def scores(self) -> list[float]:
+        """What the model itself answers, per row."""
+        return self.predictions
+
+
+class Explained(Strict):
+    """One row's score taken apart.
 
     Attributes:
         base_value: Where every row starts.
         margin: Where this one ends: the base value plus all contributions.
-        probability: The same as a probability.
         contributions: Per feature, largest absolute value first.
+        unit: Of these three: `log-odds`, `probability`, or `outcome` (the outcome's own unit).
         model_name: Registered name.
         model_version: Registered version.
     """
 
     base_value: float
     margin: float
-    probability: float
     contributions: dict[str, float]
+    unit: str
     model_name: str
     model_version: str
+
+
+class Explanation(Explained):
+    """One row's probability taken apart.
+
+    Attributes:
+        probability: The answer of `predict`: the margin as a probability, recalibrated where the model is.
+    """
+
+    probability: float
+
+
+class EstimateExplanation(Explained):
+    """One row's expected outcome taken apart.
+
+    Attributes:
+        value: The answer of `predict`.
+    """
+
+    value: float
+
+
+class AnswerTypes(NamedTuple):
+    """What the routes of a service answer, by the type of its model's problem."""
+
+    predict: Any
+    wire: Any
+    explain: Any
+
+
+ANSWERS = {
+    "classification": AnswerTypes(Prediction, WireAnswer, Explanation),
+    "regression": AnswerTypes(Estimate, WireEstimates, EstimateExplanation),
+}
 
 
 class WireRequest(Strict):

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from e2i_pipeline.contracts.references import FeatureSpec
-from e2i_pipeline.domain.attribution import attribute, explanation_of
-from e2i_pipeline.serving.schema import Explanation, Prediction, WireAnswer
+from e2i_pipeline.domain.attribution import InstanceExplanation, attribute, explanation_of
+from e2i_pipeline.domain.learners import REGRESSION
+from e2i_pipeline.serving.schema import (
+    Answer,
+    Estimate,
+    EstimateExplanation,
+    Explanation,
+    Prediction,
+    WireAnswer,
+    WireEstimates,
+)
 from e2i_pipeline.serving.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -27,45 +36,52 @@ class Scorer:
         self._settings = settings
         self._threshold = settings.manifest.threshold
 
-    def predict(self, rows: Sequence[BaseModel]) -> list[Prediction]:
+    def predict(self, rows: Sequence[BaseModel]) -> list[Answer]:
         """Scores rows.
 
         Args:
             rows: At least one row of the schema that `row_model` makes from the same manifest.
         """
-        probabilities = self._probabilities(rows)
-        return [
-            Prediction(
-                probability=probability,
-                is_flagged=None if self._threshold is None else probability >= self._threshold,
-                model_name=self._settings.model_name,
-                model_version=self._settings.model_version,
-                notes=self._notes(row),
-            )
-            for row, probability in zip(rows, probabilities, strict=True)
-        ]
+        return [self._answer(row, score) for row, score in zip(rows, self._scores(rows), strict=True)]
 
-    def predict_wire(self, rows: Sequence[BaseModel]) -> WireAnswer:
+    def predict_wire(self, rows: Sequence[BaseModel]) -> WireAnswer | WireEstimates:
         """Scores rows into the platform's wire format."""
-        probabilities = self._probabilities(rows)
+        scores = self._scores(rows)
+        if self._is_regression:
+            return WireEstimates(predictions=scores)
         threshold = DEFAULT_THRESHOLD if self._threshold is None else self._threshold
-        return WireAnswer(predictions=[int(p >= threshold) for p in probabilities], probabilities=probabilities)
+        return WireAnswer(predictions=[int(p >= threshold) for p in scores], probabilities=scores)
 
-    def explain(self, rows: Sequence[BaseModel]) -> list[Explanation]:
+    def explain(self, rows: Sequence[BaseModel]) -> list[Explanation | EstimateExplanation]:
         """Takes the score of each row apart, by the model's native contributions."""
         frame = self._frame(rows)
         attribution = attribute(self._model, frame, self._settings.reference)
-        probabilities = self._model.predict(frame)
-        parts = (explanation_of(attribution, row, float(p)) for row, p in enumerate(probabilities))
-        return [
-            Explanation(
-                **part._asdict(), model_name=self._settings.model_name, model_version=self._settings.model_version
-            )
-            for part in parts
-        ]
+        scores = self._model.predict(frame)
+        return [self._explained(explanation_of(attribution, row, float(s))) for row, s in enumerate(scores)]
 
-    def _probabilities(self, rows: Sequence[BaseModel]) -> list[float]:
-        return [float(p) for p in self._model.predict(self._frame(rows))]
+    @property
+    def _is_regression(self) -> bool:
+        return self._settings.manifest.problem_type == REGRESSION
+
+    @property
+    def _named(self) -> dict[str, str]:
+        return {"model_name": self._settings.model_name, "model_version": self._settings.model_version}
+
+    def _answer(self, row: BaseModel, score: float) -> Answer:
+        if self._is_regression:
+            return Estimate(value=score, notes=self._notes(row), **self._named)
+        is_flagged = None if self._threshold is None else score >= self._threshold
+        return Prediction(probability=score, is_flagged=is_flagged, notes=self._notes(row), **self._named)
+
+    def _explained(self, part: InstanceExplanation) -> Explanation | EstimateExplanation:
+        taken_apart: dict[str, Any] = {**part._asdict(), **self._named}
+        score = taken_apart.pop("score")
+        if self._is_regression:
+            return EstimateExplanation(**taken_apart, value=score)
+        return Explanation(**taken_apart, probability=score)
+
+    def _scores(self, rows: Sequence[BaseModel]) -> list[float]:
+        return [float(score) for score in self._model.predict(self._frame(rows))]
 
     def _frame(self, rows: Sequence[BaseModel]) -> "pd.DataFrame":
         return frame_of([row.model_dump() for row in rows], self._settings.manifest.features)

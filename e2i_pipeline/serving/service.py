@@ -12,10 +12,8 @@ from pydantic import BaseModel
 
 from e2i_pipeline.serving.model_store import load_from_store
 from e2i_pipeline.serving.schema import (
+    ANSWERS,
     MAX_ROWS,
-    Explanation,
-    Prediction,
-    WireAnswer,
     WireRequest,
     request_model,
     row_model,
@@ -63,6 +61,8 @@ def _service_class(settings: ServingSettings) -> type:
     few: Any = request_model(row, "ExplainRequest", max(settings.max_batch_size, MIN_EXPLAINED))
     listed = request_model(row, "WireRequest", MAX_ROWS)
     lists: Any = WireRequest
+    answers = ANSWERS[settings.manifest.problem_type]
+    predicted, wired, explained = list[answers.predict], answers.wire, list[answers.explain]
     names = [feature.name for feature in settings.manifest.features]
 
     class PredictionService:
@@ -80,18 +80,21 @@ def _service_class(settings: ServingSettings) -> type:
             max_latency_ms=settings.max_latency_ms,
             input_spec=named,
         )
-        def predict(self, rows: list[BaseModel]) -> list[Prediction]:
-            """Probability of the outcome within the horizon, per row."""
+        def predict(self, rows: list[BaseModel]) -> predicted:  # pyright: ignore[reportInvalidTypeForm] - of the model
+            """The model's answer per row: the probability of the outcome within the horizon, or its expected value."""
             return _sealed(self._scorer.predict, rows)
 
         @bentoml.api(input_spec=few)
-        def explain(self, rows: list[BaseModel]) -> list[Explanation]:
-            """What moved each row's score, per feature, in log-odds."""
+        def explain(self, rows: list[BaseModel]) -> explained:  # pyright: ignore[reportInvalidTypeForm]
+            """What moved each row's score, per feature."""
             return _sealed(self._scorer.explain, rows)
 
         @bentoml.api(input_spec=lists)
-        def predict_wire(self, input: list[list[Any]]) -> WireAnswer:
-            """The platform's wire format: values in the order of the features, labels and probabilities back."""
+        def predict_wire(self, input: list[list[Any]]) -> wired:  # pyright: ignore[reportInvalidTypeForm]
+            """The platform's wire format: values in the order of the features, labels and probabilities back.
+
+            Of a regression, the expected values.
+            """
             return _sealed(self._scorer.predict_wire, _named(input, names, listed))
 
     return PredictionService

@@ -13,51 +13,86 @@ from sklearn.linear_model import LogisticRegression
 
 from e2i_pipeline.contracts.references import FeatureSpec
 from e2i_pipeline.domain.algorithms import ALGORITHMS, ScoringModel, algorithm, dump_model, fit_model, load_model
+from e2i_pipeline.domain.attribution import attribute
 from e2i_pipeline.domain.learners import ROWS_PER_THREAD
 from e2i_pipeline.domain.metrics import auc
+from e2i_pipeline.domain.regression_metrics import rmse
 from e2i_pipeline.errors import ConfigurationError, SourceError, ToolRejected
 from e2i_pipeline_tests.modelling_rows import FEATURES, modelling_rows
 
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, float]] = {
     "xgboost": {"n_estimators": 30, "max_depth": 4, "subsample": 0.8, "colsample_bytree": 0.8},
+    "lightgbm": {"n_estimators": 30, "num_leaves": 8, "subsample": 0.8, "colsample_bytree": 0.8},
+    "catboost": {"n_estimators": 30, "depth": 4, "subsample": 0.8, "bootstrap_type": "Bernoulli"},
+    "random_forest": {"n_estimators": 20, "max_depth": 6, "max_features": 0.8},
     "logistic_regression": {"C": 1.0},
+    "linear_regression": {},
+    "ridge": {"alpha": 1.0},
+    "lasso": {"alpha": 0.001},
 }
+OTHER: dict[str, dict[str, float]] = {
+    "xgboost": {"max_depth": 3},
+    "lightgbm": {"num_leaves": 5},
+    "catboost": {"depth": 3},
+    "random_forest": {"max_depth": 3},
+    "logistic_regression": {"C": 0.01},
+    "linear_regression": {"fit_intercept": False},
+    "ridge": {"alpha": 100.0},
+    "lasso": {"alpha": 0.1},
+}
+BOOSTED = sorted(name for name, algorithm in ALGORITHMS.items() if algorithm.is_incremental)
 TRAIN, OUTCOMES = modelling_rows(1500, seed=1)
 NEW, NEW_OUTCOMES = modelling_rows(1000, seed=2)
 
-every_algorithm = pytest.mark.parametrize("name", sorted(ALGORITHMS))
+CASES = [(name, problem) for name in sorted(ALGORITHMS) for problem in ALGORITHMS[name].problem_types]
+every_case = pytest.mark.parametrize(("name", "problem"), CASES)
+every_booster = pytest.mark.parametrize("name", BOOSTED)
 
 
-def _fit(name: str, threads: int = 1, seed: int = 5, **parameters: float) -> ScoringModel:
+def _amounts(frame: pd.DataFrame, outcomes: np.ndarray) -> np.ndarray:
+    """Outcomes of a regression: they rise with severity, and for who has the other outcome."""
+    noise = np.random.default_rng(len(frame)).normal(size=len(frame))
+    return 2 * frame["severity"].fillna(5).to_numpy() + 3 * outcomes + noise
+
+
+def _fit(name: str, problem: str = "", threads: int = 1, seed: int = 5, **parameters: float) -> ScoringModel:
+    problem = problem or ALGORITHMS[name].problem_types[0]
     return fit_model(
         name,
         {**PARAMETERS[name], **parameters},
         TRAIN,
-        OUTCOMES,
+        OUTCOMES if problem == "classification" else _amounts(TRAIN, OUTCOMES),
         FEATURES,
         training_key="key",
         brand="Kisqali",
         horizon_days=180,
         seed=seed,
         threads=threads,
+        problem_type=problem,
     )
 
 
-@every_algorithm
-def test_a_model_learns_what_is_there(name: str) -> None:
-    model = _fit(name)
+@every_case
+def test_a_model_learns_what_is_there(name: str, problem: str) -> None:
+    model = _fit(name, problem)
 
-    probabilities = model.predict(NEW)
+    scores = model.predict(NEW)
 
-    assert probabilities.shape == (1000,)
-    assert ((probabilities > 0) & (probabilities < 1)).all()
-    assert auc(NEW_OUTCOMES, probabilities) > {"xgboost": 0.75, "logistic_regression": 0.70}[name]
-    assert abs(probabilities.mean() - NEW_OUTCOMES.mean()) < 0.05
+    assert scores.shape == (1000,)
+    assert model.manifest.problem_type == problem
+    if problem == "classification":
+        assert ((scores > 0) & (scores < 1)).all()
+        assert auc(NEW_OUTCOMES, scores) > (0.70 if name == "logistic_regression" else 0.75)
+        assert abs(scores.mean() - NEW_OUTCOMES.mean()) < 0.05
+    else:
+        amounts = _amounts(NEW, NEW_OUTCOMES)
+        assert rmse(amounts, scores) < 0.35 * amounts.std()
+        assert abs(scores.mean() - amounts.mean()) < 0.3
 
 
-@every_algorithm
-def test_a_loaded_model_predicts_the_same_to_the_last_bit(name: str) -> None:
-    model = _fit(name).with_threshold(0.25)
+@every_case
+def test_a_loaded_model_predicts_and_is_explained_the_same_to_the_last_bit(name: str, problem: str) -> None:
+    model = _fit(name, problem).with_threshold(0.25)
 
     loaded = load_model(dump_model(model))
 
@@ -65,25 +100,35 @@ def test_a_loaded_model_predicts_the_same_to_the_last_bit(name: str) -> None:
     assert loaded.manifest.threshold == 0.25
     np.testing.assert_array_equal(loaded.predict(NEW), model.predict(NEW))
     pd.testing.assert_frame_equal(loaded.encode(NEW), model.encode(NEW))
+    few = NEW.iloc[:20]
+    np.testing.assert_array_equal(attribute(loaded, few).values, attribute(model, few).values)
 
 
-@every_algorithm
-def test_the_same_arguments_give_the_same_files_whatever_the_threads(name: str) -> None:
-    files = dump_model(_fit(name, threads=1))
+@every_case
+def test_the_same_arguments_give_the_same_files_whatever_the_threads(name: str, problem: str) -> None:
+    files = dump_model(_fit(name, problem, threads=1))
 
-    assert files == dump_model(_fit(name, threads=2))
-    assert files != dump_model(_fit(name, threads=1, **({"max_depth": 3} if name == "xgboost" else {"C": 0.01})))
+    assert files == dump_model(_fit(name, problem, threads=2))
+    estimator = ALGORITHMS[name].file_name
+    assert files[estimator] != dump_model(_fit(name, problem, **OTHER[name]))[estimator]
 
 
-def test_boosting_on_several_threads_gives_the_same_trees() -> None:
+@pytest.mark.parametrize("problem", ["classification", "regression"])
+@every_booster
+def test_boosting_on_several_threads_gives_the_same_trees(name: str, problem: str) -> None:
     rng = np.random.default_rng(3)
     x = rng.normal(size=(2 * ROWS_PER_THREAD, 5)).astype(np.float32)
-    y = (x[:, 0] + rng.normal(size=len(x)) > 0).astype(np.float32)
-    learner = ALGORITHMS["xgboost"]
+    x[:, 4] = rng.integers(0, 6, len(x))
+    y = (x[:, 0] + (x[:, 4] == 2) + rng.normal(size=len(x))).astype(np.float32)
+    if problem == "classification":
+        y = (y > 0).astype(np.float32)
+    learner = ALGORITHMS[name]
+    codes = (4,) if learner.takes_categories else ()
 
     def dumped(threads: int) -> bytes:
-        parameters = {"n_estimators": 5, "max_depth": 5, "subsample": 0.7}
-        return learner.dump(learner.fit(parameters, learner.matrix(x, y, threads), seed=1, threads=threads).estimator)
+        train = learner.matrix(x, y, threads, categories=codes)
+        parameters = {"n_estimators": 5, "subsample": 0.7}
+        return learner.dump(learner.fit(parameters, train, seed=1, threads=threads, problem_type=problem).estimator)
 
     assert dumped(1) == dumped(2)
 
@@ -111,9 +156,9 @@ def test_another_process_gives_the_same_files() -> None:
     assert other.stdout.split() == [hash_of(name) for name in sorted(PARAMETERS)]
 
 
-@every_algorithm
-def test_one_row_scores_as_it_does_among_many(name: str) -> None:
-    model = _fit(name)
+@every_case
+def test_one_row_scores_as_it_does_among_many(name: str, problem: str) -> None:
+    model = _fit(name, problem)
     together = model.predict(NEW)
 
     for row in (0, 17, 999):
@@ -121,7 +166,7 @@ def test_one_row_scores_as_it_does_among_many(name: str) -> None:
     assert model.predict(NEW.iloc[:0]).shape == (0,)
 
 
-@every_algorithm
+@pytest.mark.parametrize("name", ["xgboost", "logistic_regression"])
 def test_the_encoded_frame_is_what_the_estimator_sees(name: str) -> None:
     model = _fit(name)
 
@@ -148,11 +193,12 @@ def test_the_manifest_says_what_the_model_needs() -> None:
     assert _fit("logistic_regression").manifest.files["estimator"] == "estimator.skops"
 
 
-def test_early_stopping_keeps_the_best_rounds_and_says_how_many() -> None:
+@every_booster
+def test_early_stopping_keeps_the_best_rounds_and_says_how_many(name: str) -> None:
     given = {"training_key": "k", "brand": "b", "horizon_days": 180, "seed": 1, "threads": 1}
-    parameters = {"n_estimators": 400, "max_depth": 6, "learning_rate": 0.3}
+    parameters = {"n_estimators": 400, "learning_rate": 0.3}
     stopped = fit_model(
-        "xgboost",
+        name,
         parameters,
         TRAIN,
         OUTCOMES,
@@ -163,9 +209,8 @@ def test_early_stopping_keeps_the_best_rounds_and_says_how_many() -> None:
     )
 
     rounds = stopped.manifest.parameters["n_estimators"]
-    assert rounds == stopped.estimator.num_boosted_rounds()
     assert 0 < int(rounds or 0) < 100
-    again = fit_model("xgboost", stopped.manifest.parameters, TRAIN, OUTCOMES, FEATURES, **given)
+    again = fit_model(name, stopped.manifest.parameters, TRAIN, OUTCOMES, FEATURES, **given)
     np.testing.assert_array_equal(again.predict(NEW), stopped.predict(NEW))
 
 
@@ -194,12 +239,27 @@ def test_an_unknown_algorithm_and_parameter_name_the_nearest() -> None:
         _fit("xgboost", nthread=3)
 
 
+def test_an_algorithm_for_another_problem_and_a_parameter_of_one_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"ridge does not solve a classification .* lightgbm, logistic"):
+        _fit("ridge", "classification")
+    with pytest.raises(ConfigurationError, match=r"xgboost has no parameter 'scale_pos_weight' to set"):
+        _fit("xgboost", "regression", scale_pos_weight=2.0)
+    assert _fit("xgboost", scale_pos_weight=2.0).predict(NEW).mean() > _fit("xgboost").predict(NEW).mean()
+
+
+def test_an_algorithm_without_its_library_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(ALGORITHMS["lightgbm"]), "module", "a_library_that_is_not_there")
+
+    with pytest.raises(ConfigurationError, match=r'pip install "e2i-pipeline\[lightgbm\]"'):
+        algorithm("lightgbm")
+
+
 def test_rows_without_a_feature_are_refused() -> None:
     with pytest.raises(SourceError, match="severity, noise"):
         _fit("xgboost").predict(NEW.drop(columns=["severity", "noise"]))
 
 
-@every_algorithm
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_incomplete_or_strange_files_are_refused(name: str) -> None:
     files = dump_model(_fit(name))
     estimator = ALGORITHMS[name].file_name
@@ -215,12 +275,13 @@ def test_incomplete_or_strange_files_are_refused(name: str) -> None:
         load_model({**files, "model.json": b"{}"})
 
 
-def test_a_column_of_any_name_and_category_can_be_learned() -> None:
+@pytest.mark.parametrize("name", BOOSTED)
+def test_a_column_of_any_name_and_category_can_be_learned(name: str) -> None:
     feature = (FeatureSpec(name="odd", kind="categorical", view="v"),)
     frame = pd.DataFrame({"odd": ["[a]", "<b", "c]", "d"] * 50})
 
     model = fit_model(
-        "xgboost",
+        name,
         {"n_estimators": 3},
         frame,
         [1, 0, 0, 0] * 50,
@@ -232,4 +293,8 @@ def test_a_column_of_any_name_and_category_can_be_learned() -> None:
         threads=1,
     )
 
-    assert load_model(dump_model(model)).predict(frame)[0] > 0.3
+    loaded = load_model(dump_model(model))
+    known, other, unseen, none = loaded.predict(pd.DataFrame({"odd": ["[a]", "d", "unseen", None]}))
+    assert known > 0.3
+    assert known > other
+    assert unseen == none

@@ -8,6 +8,7 @@ from e2i_pipeline.contracts.references import FeatureSpec
 from e2i_pipeline.domain.encoding import (
     MAXIMUM_CATEGORIES,
     checked_outcomes,
+    code_columns,
     encode,
     encoded_columns,
     fit_encoder,
@@ -150,3 +151,16 @@ def test_an_outcome_must_be_0_or_1() -> None:
     assert checked_outcomes(pd.Series([0, 1])).dtype == np.float32
     with pytest.raises(SourceError, match="2 of 4 outcomes"):
         checked_outcomes([0.0, 1.0, np.nan, 2.0])
+
+
+def test_categories_become_codes_for_who_takes_them_and_null_where_missing_or_unknown() -> None:
+    encoder = fit_encoder(TRAIN, TWO, takes_nulls=True, takes_categories=True)
+
+    columns, known = encoded_columns(encoder), known_categories(encoder, TWO)["region"]
+    assert columns[-1] == ("region", "region")
+    assert code_columns(encoder) == (len(columns) - 1,)
+    rows = pd.DataFrame({"age": 1.0, "region": [*known, "unseen", None]})
+    codes = encode(encoder, rows, TWO)[:, -1]
+    assert codes[: len(known)].tolist() == list(range(len(known)))
+    assert np.isnan(codes[len(known) :]).all()
+    assert code_columns(fit_encoder(TRAIN, TWO, takes_nulls=True)) == ()

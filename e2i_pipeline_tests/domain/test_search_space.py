@@ -27,6 +27,7 @@ from e2i_pipeline.errors import ConfigurationError
         ({"low": 1, "high": 1000, "log": True}, Range(1, 1000, is_log=True)),
         ({"low": 100, "high": 1000, "step": 50}, Range(100, 1000, step=50)),
         ({"low": 0.0, "high": 1.0, "step": 0.25}, Range(0.0, 1.0, step=0.25)),
+        ({"values": ["a", "b"]}, Choice(("a", "b"))),
     ],
 )
 def test_each_form_has_its_meaning(form: Any, meaning: Choice | Range) -> None:
@@ -60,6 +61,10 @@ def test_a_range_is_of_whole_numbers_when_both_ends_are_written_so(low: float, h
         ({"low": 1, "high": 9, "log": True, "step": 2}, "no step"),
         ({"low": 1, "high": 9, "step": 0}, r"a\.b\.x\.step must be a number above 0"),
         ({"low": 1, "high": 9, "step": 0.5}, "no whole number"),
+        ({"values": [1], "low": 1}, r"a\.b\.x: a choice is \{values"),
+        ({"low": 1, "high": 9, "when": ["y"]}, r"a\.b\.x\.when: \['y'\] is no condition"),
+        ({"low": 1, "high": 9, "when": {"y": 3}}, r"a\.b\.x\.when\.y: 3 is no list of values\. Write \[3\]"),
+        ({"low": 1, "high": 9, "when": {"y": [3]}}, r"a\.b\.x\.when\.y: the search space has no parameter"),
     ],
 )
 def test_what_is_not_of_the_language_is_refused_with_its_path(form: Any, message: str) -> None:
@@ -99,3 +104,43 @@ def test_the_default_space_is_valid_and_of_known_parameters() -> None:
     xgboost = parse_space(default["xgboost"])
     assert xgboost["n_estimators"] == Range(100, 1000)
     assert xgboost["learning_rate"] == Range(0.01, 0.3, is_log=True)
+
+
+CONDITIONAL: dict[str, Any] = {
+    "max_leaves": {"low": 8, "high": 64, "when": {"grow_policy": ["lossguide"], "depth": [0]}},
+    "grow_policy": {"values": ["depthwise", "lossguide"], "when": {"depth": [0, 1]}},
+    "depth": [0, 3],
+}
+
+
+def test_a_conditional_parameter_is_tried_only_where_its_condition_holds_in_any_order_of_writing() -> None:
+    space = parse_space(CONDITIONAL)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    seen: set[tuple[str, ...]] = set()
+    for _ in range(60):
+        trial = study.ask()
+        found = suggest(trial, space)
+        assert trial.params == found
+        assert ("grow_policy" in found) == (found["depth"] in (0, 1))
+        assert ("max_leaves" in found) == (found.get("grow_policy") == "lossguide" and found["depth"] == 0)
+        seen.add(tuple(found))
+    assert seen == {("depth",), ("grow_policy", "depth"), ("max_leaves", "grow_policy", "depth")}
+
+
+def depth(when: dict[str, Any]) -> dict[str, Any]:
+    return {"low": 0, "high": 3, "when": when}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"depth": depth({"grow_policy": ["lossguide"]})}, r"s\.max_leaves\.when, s\.grow.*rest on each other"),
+        ({"depth": depth({"depth": [0]})}, r"s\.depth\.when.*rest on each other"),
+        ({"depth": depth({"grow_polic": [1]})}, r"s\.depth\.when\.grow_polic.*Did you mean grow_policy"),
+        ({"depth": [2, 3]}, r"s\.max_leaves\.when\.depth: 0 is never tried for depth"),
+        ({"grow_policy": [True, False]}, r"s\.max_leaves\.when\.grow_policy: 'lossguide' is never tried"),
+    ],
+)
+def test_a_condition_that_cannot_be_is_refused_with_its_path(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        parse_space({**CONDITIONAL, **changed}, "s")

@@ -103,7 +103,7 @@ def test_rows_outside_their_range_are_left_out_of_the_golden_request_and_counted
     frame.loc[3, "disease_severity"] = 11.0
     golden = _golden_request(small_model(), frame)
     assert (len(golden.rows), golden.left_out) == (19, 1)
-    np.testing.assert_array_equal(golden.probabilities, small_model().predict(frame.drop(index=3)))
+    np.testing.assert_array_equal(golden.scores, small_model().predict(frame.drop(index=3)))
     with pytest.raises(ToolRejected, match="None of the 1 rows"):
         _golden_request(small_model(), frame.loc[[3]])
 
@@ -123,9 +123,9 @@ def test_the_bento_answers_as_the_model_does(served: Served) -> None:
 
 def test_a_bento_with_another_model_is_refused_with_the_difference(served: Served, tmp_path: Path) -> None:
     golden = GoldenRequest.model_validate_json(Path(served.ref.golden_request).read_bytes())
-    moved = (golden.probabilities[0] + 2e-6, *golden.probabilities[1:])
+    moved = (golden.scores[0] + 2e-6, *golden.scores[1:])
     other = tmp_path / "golden_request.json"
-    other.write_text(golden.model_copy(update={"probabilities": moved}).model_dump_json(), encoding="utf-8")
+    other.write_text(golden.model_copy(update={"scores": moved}).model_dump_json(), encoding="utf-8")
     with pytest.raises(ToolRejected, match=r"differ from the model's own by up to 2e-06"):
         served.resource.compare_golden_request(served.ref.model_copy(update={"golden_request": str(other)}), served.url)
 
@@ -311,7 +311,7 @@ def test_the_bento_of_an_older_version_is_found_in_the_store(tmp_path: Path) -> 
 
 
 def test_a_champion_without_a_bento_is_said_to_have_none(tmp_path: Path) -> None:
-    with pytest.raises(ToolRejected, match=r"conversion version 1 is the champion, .* no whole Bento .* Restore"):
+    with pytest.raises(ToolRejected, match=r"conversion version 1 has no whole Bento .* Restore"):
         resource(tmp_path).built_for(VERSION)
 
 

@@ -40,7 +40,7 @@ def test_rows_in_parts_get_the_same_values_as_together(algorithm: str) -> None:
 
 def test_values_that_do_not_sum_to_the_margin_are_refused_with_the_gap() -> None:
     frame, _ = journeys(20)
-    with pytest.raises(ToolRejected, match=r"misses the margin by up to 0\.01"):
+    with pytest.raises(ToolRejected, match=r"misses the margin \(log-odds\) by up to 0\.01"):
         ShapResource().compute_shap_values(shifted(), frame)
     assert len(ShapResource(check_additivity=False).compute_shap_values(shifted(), frame).values) == 20
 
@@ -91,8 +91,8 @@ def test_an_instance_sums_to_the_models_own_probability(algorithm: str) -> None:
     model, (frame, _) = small_model(algorithm), journeys(40, seed=4)
     told = ShapResource().explain_instance(model, frame, row=7)
     assert told.margin == pytest.approx(told.base_value + sum(told.contributions.values()))
-    assert told.probability == pytest.approx(float(model.predict(frame)[7]))
-    assert 1 / (1 + np.exp(-told.margin)) == pytest.approx(told.probability, abs=1e-5)
+    assert told.score == pytest.approx(float(model.predict(frame)[7]))
+    assert 1 / (1 + np.exp(-told.margin)) == pytest.approx(told.score, abs=1e-5)
     together = ShapResource().compute_shap_values(model, frame)
     assert told.contributions == pytest.approx(dict(zip(together.feature_names, together.values[7], strict=True)))
 

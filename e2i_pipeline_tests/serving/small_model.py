@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from e2i_pipeline.contracts.references import FeatureSpec, ModelVersion
+from e2i_pipeline.contracts.references import FeatureSpec
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.domain.algorithms import ScoringModel, fit_model
 
 KEY = "ab" * 16
@@ -28,6 +29,14 @@ VERSION = ModelVersion(
     model_uri="models:/e2i-Kisqali-conversion/1",
     stage="development",
 )
+
+PARAMETERS: dict[str, dict[str, float]] = {
+    "xgboost": {"n_estimators": 25, "max_depth": 3},
+    "lightgbm": {"n_estimators": 25, "num_leaves": 7},
+    "catboost": {"n_estimators": 25, "depth": 3},
+    "random_forest": {"n_estimators": 25, "max_depth": 6, "min_samples_leaf": 5},
+    "logistic_regression": {"C": 1.0},
+}
 
 ROW = {"disease_severity": 3.5, "geographic_region": "south", "academic_hcp": True, "days_since_diagnosis": 100}
 
@@ -55,10 +64,9 @@ def journeys(rows: int = 600, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
 def small_model(algorithm: str = "xgboost", seed: int = 1) -> ScoringModel:
     """A fitted model that flags from a probability of 0.5 on."""
     frame, outcome = journeys(seed=seed)
-    parameters = {"n_estimators": 25, "max_depth": 3} if algorithm == "xgboost" else {"C": 1.0}
     model = fit_model(
         algorithm,
-        parameters,
+        PARAMETERS[algorithm],
         frame,
         outcome,
         FEATURES,

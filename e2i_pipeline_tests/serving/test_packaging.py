@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from e2i_pipeline.domain.algorithms import dump_model
+from e2i_pipeline.domain.algorithms import ALGORITHMS, dump_model
 from e2i_pipeline.errors import ConfigurationError
 from e2i_pipeline.serving.build import CONTEXT, MODEL, ORDER_FILE, BuildOrder
 from e2i_pipeline.serving.packaging import code_hash, lay_out, requirements, service_modules
@@ -38,14 +38,21 @@ def test_only_the_modules_that_serve_are_carried() -> None:
 
 
 def test_the_code_hash_is_stable() -> None:
-    assert code_hash() == code_hash()
-    assert len(code_hash()) == 32
+    assert code_hash("xgboost") == code_hash("xgboost") != code_hash("catboost")
+    assert len(code_hash("xgboost")) == 32
 
 
 def test_each_requirement_is_pinned_and_xgboost_is_named_once() -> None:
-    found = requirements()
+    found = requirements("xgboost")
     assert all("==" in requirement for requirement in found)
     assert sum(requirement.startswith("xgboost") for requirement in found) == 1
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_a_model_asks_for_the_library_of_its_algorithm_and_for_no_other(name: str) -> None:
+    libraries = {"xgboost": "xgboost", "lightgbm": "lightgbm", "catboost": "catboost", "random_forest": "xgboost"}
+    found = {requirement.partition("==")[0].removesuffix("-cpu") for requirement in requirements(name)}
+    assert found & {"xgboost", "lightgbm", "catboost"} == ({libraries[name]} if name in libraries else set())
 
 
 def test_a_layout_holds_code_settings_model_and_order(tmp_path: Path) -> None:
