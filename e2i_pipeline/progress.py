@@ -1,6 +1,6 @@
 """One line per finished step for people who watch a terminal; Dagster keeps the full event log.
 
-Used by `e2i run` as the Dagster logger `progress`. It formats events; it decides nothing.
+Used by `e2i run` as the Dagster logger `progress`, with a bar for the trials of a study. It decides nothing.
 """
 
 import logging
@@ -15,6 +15,9 @@ _NOISE = ("did not yield or return expected outputs", "Dependencies for step", "
 that a failure keeps from running; and our own note on a result that the step's line marks as unchanged."""
 
 _SHOWN = ("dagster/row_count", "rows", "auc", "best_value", "model", "bento", "decision", "defects")
+
+_BAR_WIDTH = 30
+_CLEAR = "\r\033[K"  # back to the start of the line, and empty it
 
 _CHECK_FAILED = "DagsterAssetCheckFailedError"
 """Class of the error by which Dagster ends a step whose blocking check has failed."""
@@ -42,6 +45,7 @@ class ProgressHandler(logging.Handler):
         """Writes a line for an event that people wait for; everything else stays in the event log."""
         line = self.line(record)
         if line:
+            TrialBar.clear()
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
@@ -75,6 +79,44 @@ class ProgressHandler(logging.Handler):
     def _seconds(self, event: dg.DagsterEvent, at: float) -> str:
         began = self._began.get(event.step_key or "", at)
         return f"{max(at - began, 0.0):7.1f} s"
+
+
+class TrialBar:
+    """A bar on the last line of a terminal: how far a study is. Where nobody watches, nothing is written."""
+
+    _is_shown = False  # of the process, since a terminal has one last line
+
+    def __enter__(self) -> "TrialBar":
+        """Shows nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the line empty."""
+        self.clear()
+
+    def show(self, done: int, wanted: int, text: str) -> None:
+        """Draws the bar.
+
+        Args:
+            done: Finished trials.
+            wanted: Trials that are asked for, >= 1.
+            text: What is said beside it.
+        """
+        if not sys.stderr.isatty():
+            return
+        filled = _BAR_WIDTH * min(done, wanted) // wanted
+        bar = "#" * filled + "." * (_BAR_WIDTH - filled)
+        sys.stderr.write(f"{_CLEAR}{'':11}[{bar}] {done} of {wanted}, {text}")
+        sys.stderr.flush()
+        TrialBar._is_shown = True
+
+    @staticmethod
+    def clear() -> None:
+        """Empties the line for what comes next; the bar comes back with the next trial."""
+        if TrialBar._is_shown:
+            sys.stderr.write(_CLEAR)
+            sys.stderr.flush()
+            TrialBar._is_shown = False
 
 
 def _check_line(check: dg.AssetCheckEvaluation) -> str:

@@ -1,6 +1,8 @@
 """What a person sees of a run: one line a step, why a step failed, and nothing else."""
 
+import logging
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from e2i_pipeline.errors import QCGateBlockedError, ToolUnavailable
 from e2i_pipeline.failures import asset_boundary
-from e2i_pipeline.progress import progress_logger
+from e2i_pipeline.progress import ProgressHandler, TrialBar, progress_logger
 from e2i_pipeline.storage.references import ReferenceIOManager
 
 SECONDS = re.compile(r"^ +\d+\.\d s  ")
@@ -200,3 +202,19 @@ def test_what_an_asset_says_is_shown_beside_the_steps(run: Run) -> None:
     shown = run(hyperparameter_study)
 
     assert shown == ["           trial 10 of 40, best so far 0.7591", "    N s  hyperparameter_study"]
+
+
+def test_a_bar_shows_the_trials_in_a_terminal_and_makes_way_for_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = logging.LogRecord("e2i", logging.INFO, "", 0, "trial 10 of 20", None, None)
+    with TrialBar() as bar:
+        bar.show(1, 20, "nobody watches")
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        bar.show(10, 20, "best so far 0.7")
+        assert capsys.readouterr().err.endswith(f"[{'#' * 15}{'.' * 15}] 10 of 20, best so far 0.7")
+        ProgressHandler().emit(line)
+        assert capsys.readouterr().err == f"\r\033[K{'':11}trial 10 of 20\n"
+        bar.show(20, 20, "best so far 0.8")
+    assert capsys.readouterr().err.endswith("best so far 0.8\r\033[K")

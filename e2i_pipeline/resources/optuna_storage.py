@@ -1,21 +1,20 @@
-"""Where studies are kept, opened by one writer per study: a journal file, SQLite or PostgreSQL.
+"""Where studies are kept, for any number of workers at once: a journal file, SQLite or PostgreSQL.
 
-A second process that wants the same study waits for the first. The lock ends with the process that holds it, so a
-trial found running by the next holder is one that was killed. What a study does belongs in `optuna`.
+Which worker is at which trial stands in `optuna_leases`, what a study does in `optuna_study`.
 """
 
+import fcntl
 import json
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.errors import ConfigurationError, ToolUnavailable
+from e2i_pipeline.resources.optuna_leases import FileLocks, Locks, ServerLocks
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -24,52 +23,88 @@ if TYPE_CHECKING:
 _JOURNAL = "journal://"
 _ABOUT_STUDIES = (b'{"op_code":0,', b'{"op_code":1,')  # a study is made, a study is deleted
 _CONNECT_SECONDS = 10
-_POLL_SECONDS = 0.5
-_LONGEST_LINE = 1 << 20  # bytes; a record holds one trial's change, a few hundred
+_PATIENCE_SECONDS = 300  # of a lock that is held for a second at most
+_LONGEST_LINE = 1 << 20  # bytes; a record holds one trial's change, a few thousand
 
 _logger = logging.getLogger(__name__)
 
 
+class StudyStorage:
+    """An open storage of studies, for any number of processes at once.
+
+    Attributes:
+        optuna: Optuna's storage.
+        locks: Leases of trials, and short locks.
+        url: Its URL as it may be shown.
+    """
+
+    def __init__(self, storage: "BaseStorage", locks: Locks, url: str, *, has_one_writer: bool) -> None:
+        self.optuna = storage
+        self.locks = locks
+        self.url = shown(url)
+        self._has_one_writer = has_one_writer
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Wraps each change, since SQLite refuses one of two that meet, however long they would wait."""
+        if not self._has_one_writer:
+            yield
+            return
+        with self.locks.alone("the storage of studies", _PATIENCE_SECONDS):
+            yield
+
+    @contextmanager
+    def alone(self, study_name: str) -> Iterator[None]:
+        """Lets one process at a time say what is to be done in a study; held for as long as that takes, not longer.
+
+        Raises:
+            ToolUnavailable: Another process does not come to an end with it.
+        """
+        with self.locks.alone(f"study {study_name}", _PATIENCE_SECONDS):
+            yield
+
+
 @contextmanager
-def open_study(url: str, study_name: str, patience_seconds: float) -> Iterator["BaseStorage"]:
-    """Opens the storage of studies and holds one study's write lock.
+def open_storage(url: str) -> Iterator[StudyStorage]:
+    """Opens the storage of studies.
 
     Args:
         url: `journal:///path/to/journal.log` (absolute, as in a file URL), or an SQLAlchemy URL of SQLite or
             PostgreSQL. Missing folders, files and tables are made.
-        study_name: The study to lock.
-        patience_seconds: How long to wait for another process that holds the lock.
 
     Yields:
         The storage.
 
     Raises:
         ConfigurationError: The URL is of no known kind, or its driver is not installed.
-        ToolUnavailable: The storage does not answer or cannot be written, or the lock was not given in time.
+        ToolUnavailable: The storage does not answer or cannot be written.
     """
     if url.startswith(_JOURNAL):
         path = _journal_path(url)
-        with _locked_file(path, study_name, patience_seconds):
-            yield _open_journal(path)
+        yield StudyStorage(_open_journal(path), _file_locks(path), url, has_one_writer=False)
         return
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
-        with _locked_file(Path(str(parsed.database)), study_name, patience_seconds):
-            yield _open_database(parsed)
-    else:
-        with _locked_server(parsed, study_name, patience_seconds):
-            yield _open_database(parsed)
+        locks = _file_locks(Path(str(parsed.database)))
+        with locks.alone("the storage of studies", _PATIENCE_SECONDS):  # two that make tables disturb each other
+            storage = _open_database(parsed)
+        yield StudyStorage(storage, locks, url, has_one_writer=True)
+        return
+    with _server_locks(parsed) as locks:
+        with locks.alone("the storage of studies", _PATIENCE_SECONDS):
+            storage = _open_database(parsed)
+        yield StudyStorage(storage, locks, url, has_one_writer=False)
 
 
 def has_study(url: str, study_name: str) -> bool:
     """Whether the storage holds a study of this name. Nothing is made where it does not exist, nor Optuna imported.
 
     Args:
-        url: As for `open_study`.
+        url: As for `open_storage`.
         study_name: The study.
 
     Raises:
-        ConfigurationError: As for `open_study`.
+        ConfigurationError: As for `open_storage`.
         ToolUnavailable: The storage does not answer.
     """
     if url.startswith(_JOURNAL):
@@ -151,88 +186,87 @@ def _parse(url: str) -> "URL":
 
 
 def _open_journal(path: Path) -> "BaseStorage":
-    """Opens a journal whose own lock ends with its process too: Optuna's would hold up the next one for 30 s."""
-    from filelock import FileLock
+    """Opens a journal whose lock ends with its process, and which a record cut off by a kill does not spoil."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    class Journal(JournalFileBackend):
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+            with _append_lock(path), path.open("rb+") as file:
+                _drop_torn_line(file, path)
+                file.write(lines.encode())
+                file.flush()
+                os.fsync(file.fileno())
+
     try:
-        lock: Any = FileLock(_lock_path(path, "append"))  # has what Optuna asks of a lock: acquire and release
-        with lock:
-            _drop_torn_line(path)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        _lock_folder(path).mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return JournalStorage(Journal(str(path)))
     except OSError as err:
         raise _unwritable(path, err) from err
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cuts off an unfinished last line: what a killed process was writing would spoil the line appended next."""
-    path.touch()
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        start = file.seek(max(0, end - _LONGEST_LINE))
-        whole = start + file.read(_LONGEST_LINE).rfind(b"\n") + 1
-        if whole < end:
-            _logger.warning("%s: cut off %d bytes of an unfinished last record", path, end - whole)
-            file.truncate(whole)
+@contextmanager
+def _append_lock(path: Path) -> Iterator[None]:
+    """Waits in the kernel: a lock that is asked for again and again would cost each append some of its time."""
+    descriptor = os.open(_lock_folder(path) / "append", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _drop_torn_line(file: BinaryIO, path: Path) -> None:
+    """Cuts off an unfinished last line, which a killed process was writing, and stays at the end."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 1))
+    if file.read(1) in (b"", b"\n"):
+        return
+    start = file.seek(max(0, end - _LONGEST_LINE))
+    whole = start + file.read(_LONGEST_LINE).rfind(b"\n") + 1
+    _logger.warning("%s: cut off %d bytes of an unfinished last record", path, end - whole)
+    file.truncate(whole)
+    file.seek(whole)
 
 
 def _open_database(url: "URL") -> "BaseStorage":
     from optuna.exceptions import StorageInternalError
-    from optuna.storages import RDBStorage
+    from optuna.storages import RDBStorage, get_storage
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=_engine_options(url))
+        storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=_engine_options(url))
+        return get_storage(storage)  # reads finished trials once
     except ImportError as err:
         raise _no_driver(url) from err
     except (SQLAlchemyError, StorageInternalError) as err:
         raise _unreachable(url, err) from err
 
 
-@contextmanager
-def _locked_file(path: Path, study_name: str, patience_seconds: float) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
+def _file_locks(path: Path) -> FileLocks:
     try:
-        lock = FileLock(_lock_path(path, content_key(study_name)))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _logger.info("study %s: another process works on it; waiting", study_name)
-            lock.acquire(timeout=patience_seconds)
-    except Timeout as err:
-        raise _busy(study_name, patience_seconds) from err
+        return FileLocks(_lock_folder(path))
     except OSError as err:
         raise _unwritable(path, err) from err
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager
-def _locked_server(url: "URL", study_name: str, patience_seconds: float) -> Iterator[None]:
-    """Holds a PostgreSQL advisory lock, which ends with its connection."""
-    from sqlalchemy import create_engine, text
+def _server_locks(url: "URL") -> Iterator[ServerLocks]:
+    from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
-    query = text("SELECT pg_try_advisory_lock(:key)").bindparams(key=int(content_key(study_name)[:15], 16))
-    deadline = time.monotonic() + patience_seconds
     with ExitStack() as stack:
         try:
             engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", **_engine_options(url))
-            connection = stack.enter_context(engine.connect())
-            while not connection.execute(query).scalar():
-                if time.monotonic() > deadline:
-                    raise _busy(study_name, patience_seconds)
-                time.sleep(_POLL_SECONDS)
+            locks = ServerLocks(stack.enter_context(engine.connect()))
         except ImportError as err:
             raise _no_driver(url) from err
         except SQLAlchemyError as err:
             raise _unreachable(url, err) from err
-        yield
+        yield locks
 
 
 def _engine_options(url: "URL") -> dict[str, Any]:
@@ -240,10 +274,8 @@ def _engine_options(url: "URL") -> dict[str, Any]:
     return {"connect_args": {key: _CONNECT_SECONDS}}
 
 
-def _lock_path(path: Path, name: str) -> Path:
-    folder = path.parent / f".{path.name}.locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
+def _lock_folder(path: Path) -> Path:
+    return path.parent / f".{path.name}.locks"
 
 
 def _unwritable(path: Path, err: OSError) -> ToolUnavailable:
@@ -264,11 +296,4 @@ def _no_driver(url: "URL") -> ConfigurationError:
     return ConfigurationError(
         f"the Optuna storage {shown(url)} needs a database driver that is not installed. Install it, or name an "
         "installed one in the URL, e.g. postgresql+psycopg2://."
-    )
-
-
-def _busy(study_name: str, seconds: float) -> ToolUnavailable:
-    return ToolUnavailable(
-        f"study {study_name}: another process has been working on it for the {seconds:.0f} s waited. Try again when it "
-        "is done: its trials are kept and will be found."
     )

@@ -1,96 +1,36 @@
-"""One study's trials: asks for parameters, has them tried, keeps what came out, and reads the result off the storage.
+"""One worker's part in a study: takes trials, fits them, says what came out, and lays out the next ones.
 
-A trial's random numbers are seeded by the study's seed and the count of trials that ended before it, so that a study
-killed and continued equals one that ran through. When a study is opened and with what belongs in `optuna`.
+Any number of workers do the same at once, in processes or across machines, with nothing in common but the storage.
+What is tried where stands in `optuna_batches` and `optuna_past`, who may do what in `optuna_leases`, what it all comes
+to in `optuna_records`.
 """
 
 import math
 import re
-from collections import Counter
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.domain.algorithms import algorithm
-from e2i_pipeline.domain.learners import STEP
-from e2i_pipeline.domain.search_space import Space, suggest
-from e2i_pipeline.domain.tuning import Tried, Tuning
-from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
-from e2i_pipeline.resources.optuna_storage import shown
+from e2i_pipeline.domain.search_space import Space, Value
+from e2i_pipeline.domain.tuning import Tuning, cost
+from e2i_pipeline.errors import ConfigurationError, ToolUnavailable
+from e2i_pipeline.resources.optuna_batches import FINISHED, KILLED, RESULT, SLOT, Board, attributes_of, slot_of
+from e2i_pipeline.resources.optuna_past import Past
+from e2i_pipeline.resources.optuna_records import Found, found, record, seconds_of
+from e2i_pipeline.resources.optuna_storage import StudyStorage
 
 if TYPE_CHECKING:
-    import optuna
-    from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler
-    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-Value = bool | int | float | str | None
-
-STARTUP_TRIALS = 10
-"""Trials by chance before TPE models them (Optuna's default), and completed ones before the median pruner compares."""
-
-WARMUP_ROUNDS = 2 * STEP
-"""Boosting rounds before a trial may be pruned: earlier, a low learning rate looks bad whatever it leads to."""
-
 HOPELESS_TRIALS = 10
-"""Failed trials, with none that worked, after which a call gives up."""
+"""Failed trials, with none that worked, after which a call gives up at the end of a batch."""
 
-KILLED = "the process that ran it was killed"
-"""Reason of a trial found running by the next holder of the study."""
-
-_ALGORITHM = "algorithm"
-_IDENTITY, _FIT, _REASON = "e2i:identity", "e2i:fit", "e2i:reason"
-_FINISHED = ("COMPLETE", "PRUNED")
-
-
-class TrialRecord(NamedTuple):
-    """One trial that ended.
-
-    Attributes:
-        number: Number in the study, from 0.
-        state: `COMPLETE`, `PRUNED` or `FAIL`.
-        value: The metric on validation; of a pruned trial its last report, of a failed one None.
-        algorithm: Name in `ALGORITHMS`; empty for a trial killed before it chose one.
-        parameters: Parameters tried.
-        seconds: Wall-clock seconds; 0 for a killed trial.
-    """
-
-    number: int
-    state: str
-    value: float | None
-    algorithm: str
-    parameters: dict[str, Value]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class StudyOutcome:
-    """What a study found.
-
-    Attributes:
-        algorithm: The best trial's algorithm.
-        parameters: Its parameters; `n_estimators` is its number of rounds up to the best one, so that a fit on train
-            alone gives the same model.
-        best_value: Its metric on validation.
-        trials: Trials per state: `COMPLETE`, `PRUNED`, `FAIL`.
-        seconds: Wall-clock seconds of all its trials, those of earlier calls included.
-        failures: Reason to number of failed trials.
-        is_reproducible: False when the study ended before the trials it was asked for had finished: after a time-out,
-            or after as many failures.
-        history: The trials by number.
-    """
-
-    algorithm: str
-    parameters: dict[str, Value]
-    best_value: float
-    trials: dict[str, int]
-    seconds: float
-    failures: dict[str, int] = field(default_factory=dict)
-    is_reproducible: bool = True
-    history: tuple[TrialRecord, ...] = ()
+_IDENTITY = "e2i:identity"
+_POLL_SECONDS = 0.05  # for a batch that others work on
+_LOOK_SECONDS = 1.0  # for a worker among them that was killed
 
 
 class Rules(NamedTuple):
@@ -102,8 +42,12 @@ class Rules(NamedTuple):
         sampler: Name of the sampler.
         pruner: Name of the pruner.
         n_trials: Trials to finish.
+        batch_size: Trials that do not know of each other, >= 1.
         timeout: Seconds of trials after which no other one starts.
         seed: Seed of the sampler.
+        given: Parameters of the first trials, at most a batch of them, as names of the study.
+        forgiven: Trials that had failed before this call, and do not count as a reason to give up; None: those that the
+            storage has when the first worker of the call comes.
     """
 
     name: str
@@ -111,188 +55,298 @@ class Rules(NamedTuple):
     sampler: str
     pruner: str
     n_trials: int
+    batch_size: int
     timeout: int
     seed: int
+    given: tuple[dict[str, Value], ...] = ()
+    forgiven: int | None = None
+
+
+class Ended(NamedTuple):
+    """A trial that ended, and where its study stood then.
+
+    Attributes:
+        trial: The trial.
+        best: The best value so far; NaN before a trial completed.
+        finished: Finished trials so far.
+    """
+
+    trial: "FrozenTrial"
+    best: float
+    finished: int
 
 
 class StudyRun:
-    """A study in the hands of the one process that may write it."""
+    """A study in the hands of one worker.
+
+    Attributes:
+        rules: How it searches; for further workers of this call.
+        missing: Trials to finish when this worker came.
+        only: The algorithm, where there is only one.
+    """
 
     def __init__(
         self,
-        storage: "BaseStorage",
-        url: str,
+        storage: StudyStorage,
         rules: Rules,
         tuning: Tuning,
         spaces: Mapping[str, Space],
-        attributes: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Creates the study, or loads it.
+        """Creates the study, or joins it.
 
         Args:
-            storage: The open storage; the caller holds the study's lock.
-            url: Its URL, for messages.
+            storage: The open storage.
             rules: How to search.
             tuning: What a trial does.
-            spaces: Search space per algorithm.
+            spaces: Search space per algorithm, in order of name.
             attributes: JSON values to keep with the study.
 
         Raises:
             ConfigurationError: The storage holds a study of this name over other data or rules.
             ToolUnavailable: The storage does not answer.
         """
-        import optuna
-
-        self._url, self._rules, self._tuning, self._spaces = url, rules, tuning, spaces
+        self._storage, self._rules, self._tuning, self._spaces = storage, rules, tuning, spaces
+        self.only = next(iter(spaces)) if len(spaces) == 1 else ""
+        self._past: dict[int, Past] = {}
+        self._looked = time.monotonic()
         identity = content_key(
-            tuning.fingerprint, {a: repr(sorted(s.items())) for a, s in spaces.items()}, rules.sampler, rules.pruner
+            tuning.fingerprint,
+            {a: repr(sorted(s.items())) for a, s in spaces.items()},
+            (rules.sampler, rules.pruner, rules.batch_size, rules.seed),
+            rules.given,
         )
-        with self._kept():
-            pruner = _pruner(rules.pruner, spaces)
-            if rules.name in optuna.get_all_study_names(storage):
-                self._study = optuna.load_study(study_name=rules.name, storage=storage, pruner=pruner)
-            else:
-                direction = "maximize" if rules.direction == "maximize" else "minimize"
-                self._study = optuna.create_study(
-                    study_name=rules.name, storage=storage, pruner=pruner, direction=direction
-                )
-            found = self._study.user_attrs.get(_IDENTITY)
-            if found != identity and (found is not None or self._study.get_trials(deepcopy=False)):
-                raise ConfigurationError(
-                    f"study {rules.name} in {shown(url)} was made over other data, features, search space or settings "
-                    "than it is asked for now: its trials cannot be compared with new ones. Use another name."
-                )
-            for key, value in {_IDENTITY: identity, **attributes}.items():
+        with self._kept(), storage.alone(rules.name):
+            self._study = self._joined(identity)
+            for key, value in {_IDENTITY: identity, **(attributes or {})}.items():
                 if self._study.user_attrs.get(key) != value:
-                    self._study.set_user_attr(key, value)
+                    with storage.writing():
+                        self._study.set_user_attr(key, value)
+            trials = self._trials()
+        self._told = {trial.number for trial in trials if trial.state.is_finished()}
+        board = Board(trials, rules.batch_size)
+        self.missing = rules.n_trials - board.finished
+        self.rules = self._rules = rules if rules.forgiven is not None else rules._replace(forgiven=board.failed)
 
-    def finish(self, on_trial: Callable[[dict[str, Any]], None] | None) -> StudyOutcome:
-        """Runs the trials that are missing.
+    def work(self, on_end: Callable[[Ended], None] | None = None) -> None:
+        """Works until the study has what was asked for, or must stop.
 
         Args:
-            on_trial: Called after each of them.
-
-        Returns:
-            The study's outcome.
+            on_end: Called for each trial that ended meanwhile, whichever worker tried it.
 
         Raises:
             ToolUnavailable: The storage does not answer.
-            ToolRejected: All trials failed.
         """
-        failures = 0
-        with self._kept():
-            self._fail_leftovers()
-            records = self._records()
-        while self._is_open(records, failures):
+        while True:
             with self._kept():
-                self._try_next(records)
-                records = self._records()
-            failures += records[-1].state == "FAIL"
-            if on_trial is not None:
-                on_trial(self._progress(records))
+                trials = self._trials()
+            board = Board(trials, self._rules.batch_size)
+            self._tell(trials, board, on_end)
+            if self._is_over(board):
+                return
+            with self._kept():
+                self._do_something(board)
+
+    def found(self, on_end: Callable[[Ended], None] | None = None) -> Found:
+        """What the study found, as soon as no worker is at a trial any more.
+
+        Args:
+            on_end: As for `work`.
+
+        Raises:
+            ToolUnavailable: The storage does not answer.
+        """
         with self._kept():
-            return self._outcome()
+            while any(t.state.name == "RUNNING" for t in self._trials()):
+                if not self._fail_killed(self._trials()):
+                    time.sleep(_POLL_SECONDS)
+            self._storage.locks.tidy()
+            trials = self._trials()
+        self._tell(trials, Board(trials, self._rules.batch_size), on_end)
+        return found(self._rules.name, self._rules.direction, self._rules.n_trials, trials, self.only)
 
-    def _is_open(self, records: Sequence[TrialRecord], failures_now: int) -> bool:
-        states = Counter(record.state for record in records)
-        finished = sum(states[state] for state in _FINISHED)
-        if not states["COMPLETE"]:
-            return finished < self._rules.n_trials and failures_now < min(HOPELESS_TRIALS, self._rules.n_trials)
-        if finished >= self._rules.n_trials or self._failed_by_themselves() >= self._rules.n_trials:
-            return False
-        return sum(record.seconds for record in records) < self._rules.timeout
-
-    def _try_next(self, records: Sequence[TrialRecord]) -> None:
-        """Runs one trial to its end, whichever it is."""
+    def _joined(self, identity: str) -> Any:
         import optuna
+
+        name, storage = self._rules.name, self._storage.optuna
+        if name not in optuna.get_all_study_names(storage):
+            direction = "maximize" if self._rules.direction == "maximize" else "minimize"
+            with self._storage.writing():
+                return optuna.create_study(study_name=name, storage=storage, direction=direction)
+        study = optuna.load_study(study_name=name, storage=storage)
+        known = study.user_attrs.get(_IDENTITY)
+        if known != identity and (known is not None or study.get_trials(deepcopy=False)):
+            raise ConfigurationError(
+                f"study {name} in {self._storage.url} was made over other data, features, search space or settings "
+                "than it is asked for now: its trials cannot be compared with new ones. Use another name."
+            )
+        return study
+
+    def _is_over(self, board: Board) -> bool:
+        rules, best = self._rules, any(t.state.name == "COMPLETE" for t in board.settled.values())
+        if board.finished >= rules.n_trials:
+            return True
+        if best and seconds_of(list(board.settled.values())) >= rules.timeout:
+            return True
+        if not board.is_between_batches:
+            return False
+        if best:
+            return board.failed >= rules.n_trials
+        return board.failed - (rules.forgiven or 0) >= min(HOPELESS_TRIALS, rules.n_trials)
+
+    def _do_something(self, board: Board) -> None:
+        """Tries a trial; where none waits, lays out what is to be tried; where others are at it, waits for them."""
+        waiting = [t for t in board.open.values() if t.state.name == "WAITING"]
+        for trial in sorted(waiting, key=lambda t: (-self._cost(t), slot_of(t))):
+            if self._claimed(trial):
+                self._try(trial, board)
+                return
+        is_time_to_look = time.monotonic() - self._looked > _LOOK_SECONDS
+        if waiting or (board.open and not is_time_to_look) or not self._lay_out():
+            time.sleep(_POLL_SECONDS)
+
+    def _cost(self, trial: "FrozenTrial") -> float:
+        tried = record(trial, self.only)
+        return cost(tried.parameters)
+
+    def _claimed(self, trial: "FrozenTrial") -> bool:
+        """Makes the trial this worker's. The lease comes first: a running trial without one is a killed worker's."""
+        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        ended = sum(r.state in _FINISHED for r in records) + self._failed_by_themselves()
-        self._study.sampler = _sampler(self._rules.sampler, int(content_key(self._rules.seed, ended)[:8], 16))
-        trial = self._study.ask()
+        if not self._storage.locks.take(self._rules.name, trial.number):
+            return False
+        is_ours = False
         try:
-            tried = self._try(trial)
-            trial.set_user_attr(_FIT, tried.parameters)
-            self._study.tell(trial, tried.value)
-        except optuna.TrialPruned:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        except _storage_errors():
-            raise
-        except Exception as err:  # whatever a fit raises is that trial's failure, kept with its reason
-            trial.set_user_attr(_REASON, _reason(err))
-            self._study.tell(trial, state=TrialState.FAIL)
+            with self._storage.writing():
+                is_ours = self._storage.optuna.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            pass  # another worker was faster by a whole trial
+        finally:
+            if not is_ours:
+                self._storage.locks.release(self._rules.name, trial.number)
+        return is_ours
 
-    def _try(self, trial: "optuna.Trial") -> Tried:
-        import optuna
+    def _try(self, trial: "FrozenTrial", board: Board) -> None:
+        """Fits the trial and writes down what came out; gives the lease back whatever happens, so that others go on."""
+        try:
+            self._end(trial, *self._fitted(trial, board))
+        finally:
+            self._storage.locks.release(self._rules.name, trial.number)
 
-        names = list(self._spaces)
-        name = trial.suggest_categorical(_ALGORITHM, names) if len(names) > 1 else names[0]
-        parameters = suggest(trial, self._spaces[name], f"{name}.")
+    def _fitted(self, trial: "FrozenTrial", board: Board) -> tuple[Any, list[float] | None, dict[str, Any]]:
+        """State, values and result of a trial."""
+        from optuna import TrialPruned
+        from optuna.trial import TrialState
+
+        judge = self._before(board).judge(slot_of(trial) or 0)
+        tried = record(trial, self.only)
 
         def on_step(step: int, value: float) -> None:
-            trial.report(value, step)
-            if trial.should_prune():
-                raise optuna.TrialPruned
+            if judge.is_hopeless(step, value):
+                raise TrialPruned
 
-        tried = self._tuning.fit(name, parameters, on_step if algorithm(name).is_incremental else None)
-        if not math.isfinite(tried.value):
-            raise ArithmeticError(f"{self._tuning.metric} on validation is not a number")
-        return tried
+        values: list[float] | None = None
+        try:
+            is_incremental = algorithm(tried.algorithm).is_incremental
+            fit = self._tuning.fit(tried.algorithm, tried.parameters, on_step if is_incremental else None)
+            state, values, result = TrialState.COMPLETE, [fit.value], {"fit": fit.parameters}
+            if not math.isfinite(fit.value):
+                reason = f"{self._tuning.metric} on validation is not a number"
+                state, values, result = TrialState.FAIL, None, {"reason": reason}
+        except TrialPruned:
+            state, values, result = TrialState.PRUNED, [judge.reports[-1][1]], {}
+        except Exception as err:  # whatever a fit raises is that trial's failure, kept with its reason
+            state, result = TrialState.FAIL, {"reason": _reason(err)}
+        return state, values, {**result, "reports": judge.reports, "rungs": judge.rungs}
 
-    def _fail_leftovers(self) -> None:
-        """Fails what a killed process left running: this process alone may write the study."""
+    def _end(self, trial: "FrozenTrial", state: Any, values: list[float] | None, result: Mapping[str, Any]) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        try:
+            with self._storage.writing():
+                self._storage.optuna.set_trial_user_attr(trial._trial_id, RESULT, result)
+                self._storage.optuna.set_trial_state_values(trial._trial_id, state, values)
+        except UpdateFinishedTrialError:
+            pass  # its lease was lost with a connection: somebody took this worker for killed, and tries it again
+
+    def _lay_out(self) -> bool:
+        """Fails what killed workers left, and begins the slots that are missing; true where anything was to be done."""
+        with self._storage.alone(self._rules.name):
+            self._looked = time.monotonic()
+            changed = self._fail_killed(self._trials())
+            board = Board(self._trials(), self._rules.batch_size)
+            if self._is_over(board):
+                return True
+            for slot, attempt, before in board.lost:
+                self._begin(slot, attempt, before)
+            missing = board.missing(self._rules.n_trials)
+            if missing:
+                first = board.batch * self._rules.batch_size
+                given = () if board.batch else self._rules.given
+                asked = self._before(board).ask(missing[-1] - first + 1, self._rules.seed, given)
+                for slot in missing:
+                    self._begin(slot, 0, asked[slot - first])
+        return bool(changed or board.lost or missing)
+
+    def _begin(self, slot: int, attempt: int, chosen: "FrozenTrial") -> None:
+        """Makes a slot's trial, which waits for a worker: whole in one write."""
         import optuna
+
+        trial = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.WAITING,
+            params=chosen.params,
+            distributions=chosen.distributions,
+            user_attrs=attributes_of(slot, self._rules.batch_size, attempt),
+        )
+        with self._storage.writing():
+            self._storage.optuna.create_new_trial(self._study._study_id, trial)
+
+    def _fail_killed(self, trials: Sequence["FrozenTrial"]) -> bool:
+        """Fails running trials without a lease. The state is read after the lease was looked for, not before.
+
+        A worker ends its trial before it gives the lease back, so a trial that runs without one has lost its worker.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            optuna.trial.Trial(self._study, left._trial_id).set_user_attr(_REASON, KILLED)
-            self._study.tell(left.number, state=TrialState.FAIL)
+        name, has_failed = self._rules.name, False
+        running = [t for t in trials if t.state == TrialState.RUNNING]
+        left = [t for t in running if not self._storage.locks.is_held(name, t.number)]
+        for trial in left:
+            try:
+                if self._storage.optuna.get_trial(trial._trial_id).state == TrialState.RUNNING:
+                    with self._storage.writing():
+                        self._storage.optuna.set_trial_user_attr(trial._trial_id, RESULT, {"reason": KILLED})
+                        self._storage.optuna.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                    has_failed = True
+            except UpdateFinishedTrialError:
+                pass  # another worker failed it first
+        return has_failed
 
-    def _failed_by_themselves(self) -> int:
-        trials = self._study.get_trials(deepcopy=False)
-        return sum(t.state.name == "FAIL" and t.user_attrs.get(_REASON) != KILLED for t in trials)
+    def _before(self, board: Board) -> Past:
+        """The batches before the one at work; read once, since they do not change."""
+        if board.batch not in self._past:
+            rules = self._rules
+            trials = board.before(board.batch)
+            self._past = {board.batch: Past(trials, self._spaces, rules.direction, rules.sampler, rules.pruner)}
+        return self._past[board.batch]
 
-    def _records(self) -> list[TrialRecord]:
-        only = next(iter(self._spaces)) if len(self._spaces) == 1 else ""
-        return [_record(t, only) for t in self._study.get_trials(deepcopy=False) if t.state.is_finished()]
+    def _tell(self, trials: Sequence["FrozenTrial"], board: Board, on_end: Callable[[Ended], None] | None) -> None:
+        fresh = [t for t in trials if t.state.is_finished() and t.number not in self._told]
+        if not fresh:
+            return
+        self._told |= {trial.number for trial in fresh}
+        values = [t.value or 0.0 for t in board.settled.values() if t.state.name == "COMPLETE"]
+        best = (max if self._rules.direction == "maximize" else min)(values, default=math.nan)
+        finished = board.finished - sum(trial.state.name in FINISHED for trial in fresh)
+        for trial in sorted(fresh, key=lambda t: t.number):
+            finished += trial.state.name in FINISHED
+            if on_end is not None and SLOT in trial.user_attrs:
+                on_end(Ended(trial, best, finished))
 
-    def _progress(self, records: Sequence[TrialRecord]) -> dict[str, Any]:
-        best = self._best(records)
-        return {
-            **records[-1]._asdict(),
-            "best_value": best.value if best else math.nan,
-            "finished": sum(record.state in _FINISHED for record in records),
-            "n_trials": self._rules.n_trials,
-        }
-
-    def _best(self, records: Sequence[TrialRecord]) -> TrialRecord | None:
-        """The best completed trial, of equals the earliest."""
-        sign = -1 if self._rules.direction == "maximize" else 1
-        complete = [r for r in records if r.state == "COMPLETE"]
-        return min(complete, key=lambda r: (sign * (r.value or 0.0), r.number), default=None)
-
-    def _outcome(self) -> StudyOutcome:
-        records = _up_to_finished(self._records(), self._rules.n_trials)
-        trials = self._study.get_trials(deepcopy=False)
-        states = Counter(r.state for r in records)
-        reasons = Counter(trials[r.number].user_attrs.get(_REASON, KILLED) for r in records if r.state == "FAIL")
-        best = self._best(records)
-        if best is None:
-            listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
-            raise ToolRejected(
-                f"study {self._rules.name}: none of its {len(records)} trials worked: {listed}. Correct the search "
-                "space (optuna.search_space) or the data that these reasons name, then start the study again."
-            )
-        return StudyOutcome(
-            algorithm=best.algorithm,
-            parameters=dict(trials[best.number].user_attrs[_FIT]),
-            best_value=float(best.value or 0.0),
-            trials={state: states[state] for state in (*_FINISHED, "FAIL")},
-            seconds=sum(r.seconds for r in records),
-            failures=dict(reasons.most_common()),
-            is_reproducible=sum(states[state] for state in _FINISHED) >= self._rules.n_trials,
-            history=tuple(records),
-        )
+    def _trials(self) -> list["FrozenTrial"]:
+        return self._storage.optuna.get_all_trials(self._study._study_id, deepcopy=False)
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -301,62 +355,15 @@ class StudyRun:
             yield
         except _storage_errors() as err:
             raise ToolUnavailable(
-                f"study {self._rules.name}: the Optuna storage {shown(self._url)} stopped answering "
+                f"study {self._rules.name}: the Optuna storage {self._storage.url} stopped answering "
                 f"({type(err).__name__}). Check it; the study continues where it stopped."
             ) from err
-
-
-def _record(trial: "FrozenTrial", only_algorithm: str) -> TrialRecord:
-    name = trial.params.get(_ALGORITHM, only_algorithm)
-    was_killed = trial.user_attrs.get(_REASON) == KILLED
-    return TrialRecord(
-        number=trial.number,
-        state=trial.state.name,
-        value=trial.value,
-        algorithm=name,
-        parameters={key.removeprefix(f"{name}."): v for key, v in trial.params.items() if key != _ALGORITHM},
-        seconds=trial.duration.total_seconds() if trial.duration and not was_killed else 0.0,
-    )
-
-
-def _up_to_finished(records: Sequence[TrialRecord], n_trials: int) -> list[TrialRecord]:
-    """The records up to the `n_trials`-th finished one: a study that was once asked for more gives the same answer."""
-    kept: list[TrialRecord] = []
-    finished = 0
-    for record in records:
-        kept.append(record)
-        finished += record.state in _FINISHED
-        if finished == n_trials:
-            break
-    return kept
 
 
 def _reason(err: Exception) -> str:
     """The error's class and first line, without the clock and source line that XGBoost puts before it."""
     lines = [re.sub(r"^\[\d\d:\d\d:\d\d\] \S+: ", "", line).strip() for line in str(err).splitlines()]
     return f"{type(err).__name__}: {next(filter(None, lines), 'no message')}"[:300]
-
-
-def _sampler(name: str, seed: int) -> "BaseSampler":
-    import optuna
-
-    if name == "RandomSampler":
-        return optuna.samplers.RandomSampler(seed=seed)
-    # Grouped, so that each algorithm's parameters are modelled together although no trial has those of two.
-    return optuna.samplers.TPESampler(
-        seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True, constant_liar=False
-    )
-
-
-def _pruner(name: str, spaces: Mapping[str, Space]) -> "BasePruner":
-    import optuna
-
-    if name == "HyperbandPruner":
-        longest = max((int(getattr(space.get("n_estimators"), "high", 0)) for space in spaces.values()), default=0)
-        return optuna.pruners.HyperbandPruner(min_resource=WARMUP_ROUNDS, max_resource=max(longest, WARMUP_ROUNDS))
-    if name == "MedianPruner":
-        return optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_ROUNDS)
-    return optuna.pruners.NopPruner()
 
 
 def _storage_errors() -> tuple[type[Exception], ...]:

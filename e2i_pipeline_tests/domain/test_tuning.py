@@ -1,56 +1,93 @@
 """A trial: its value is what the final model will reach on validation."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 
 from e2i_pipeline.contracts.references import FeatureSpec
-from e2i_pipeline.domain import metrics
-from e2i_pipeline.domain.algorithms import fit_model
+from e2i_pipeline.domain import metrics, regression_metrics
+from e2i_pipeline.domain.algorithms import ALGORITHMS, fit_model
 from e2i_pipeline.domain.learners import STEP
-from e2i_pipeline.domain.tuning import Tuning
+from e2i_pipeline.domain.tuning import METRICS, Split, Tuning
 from e2i_pipeline.errors import CohortTooSmall, ConfigurationError, SourceError
 from e2i_pipeline_tests.modelling_rows import FEATURES, modelling_rows
 
 TRAIN = modelling_rows(800, seed=1)
 VALIDATION = modelling_rows(400, seed=2)
 
+JUDGES: dict[str, Callable[..., float]] = {
+    "auc": metrics.auc,
+    "log_loss": metrics.log_loss,
+    "rmse": regression_metrics.rmse,
+    "mae": regression_metrics.mae,
+}
+
+
+def _as(problem: str, split: Split) -> Split:
+    """A split for a problem: for a regression the outcomes are amounts that rise with severity and outcome."""
+    frame, outcomes = split
+    if problem == "classification":
+        return split
+    amounts = 2 * frame["severity"].fillna(5).to_numpy() + 3 * outcomes
+    return frame, amounts + np.random.default_rng(len(frame)).normal(size=len(frame))
+
 
 def _tuning(metric: str = "auc", seed: int = 3, features: tuple[FeatureSpec, ...] = FEATURES) -> Tuning:
     return Tuning(TRAIN, VALIDATION, features, metric=metric, seed=seed, threads=1, early_stopping_rounds=10)
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [("xgboost", {"n_estimators": 300, "max_depth": 3}), ("logistic_regression", {"C": 0.5})],
-)
-@pytest.mark.parametrize("metric", ["auc", "log_loss"])
-def test_a_fit_with_the_trial_s_parameters_reaches_the_trial_s_value(
-    name: str, parameters: dict[str, float], metric: str
-) -> None:
-    tried = _tuning(metric).fit(name, parameters)
+TRIED: dict[str, dict[str, float]] = {
+    "xgboost": {"n_estimators": 300, "max_depth": 3},
+    "lightgbm": {"n_estimators": 300, "num_leaves": 7, "min_child_samples": 5},
+    "catboost": {"n_estimators": 300, "depth": 3, "learning_rate": 0.3},
+    "random_forest": {"n_estimators": 20, "max_depth": 5},
+    "logistic_regression": {"C": 0.5},
+    "ridge": {"alpha": 1.0},
+}
+CASES = [
+    (name, problem, metric)
+    for name in TRIED
+    for problem in ALGORITHMS[name].problem_types
+    for metric in METRICS[problem]
+]
 
-    model = fit_model(
-        name, tried.parameters, *TRAIN, FEATURES, training_key="k", brand="b", horizon_days=1, seed=3, threads=2
-    )
 
-    judge = metrics.auc if metric == "auc" else metrics.log_loss
-    assert judge(VALIDATION[1], model.predict(VALIDATION[0])) == tried.value
-    if name == "xgboost":
+@pytest.mark.parametrize(("name", "problem", "metric"), CASES)
+def test_a_fit_with_the_trial_s_parameters_reaches_the_trial_s_value(name: str, problem: str, metric: str) -> None:
+    parameters = TRIED[name]
+    (rows, y), (held_out, held_out_y) = (_as(problem, split) for split in (TRAIN, VALIDATION))
+    options: dict[str, Any] = {"metric": metric, "seed": 3, "threads": 1, "early_stopping_rounds": 10}
+    tuning = Tuning((rows, y), (held_out, held_out_y), FEATURES, problem_type=problem, **options)
+    other = tuning.fit(name, {**parameters, "n_estimators": 50} if "n_estimators" in parameters else parameters)
+    tried = tuning.fit(name, parameters)
+
+    named: dict[str, Any] = {"training_key": "k", "brand": "b", "horizon_days": 1, "seed": 3, "threads": 2}
+    model = fit_model(name, tried.parameters, rows, y, FEATURES, problem_type=problem, **named)
+
+    assert JUDGES[metric](held_out_y, model.predict(held_out)) == tried.value
+    assert other.value > 0
+    if ALGORITHMS[name].is_incremental:
         assert int(tried.parameters["n_estimators"] or 0) < 300
 
 
-def test_an_incremental_fit_reports_on_the_way_and_can_be_ended() -> None:
+@pytest.mark.parametrize("name", ["xgboost", "lightgbm", "catboost"])
+def test_an_incremental_fit_reports_on_the_way_and_can_be_ended(name: str) -> None:
     seen: list[tuple[int, float]] = []
 
-    _tuning().fit("xgboost", {"n_estimators": 3 * STEP, "max_depth": 2}, lambda *report: seen.append(report))
+    _tuning("log_loss").fit(
+        name, {"n_estimators": 3 * STEP, "learning_rate": 0.01}, lambda *report: seen.append(report)
+    )
 
     assert [step for step, _ in seen] == [STEP, 2 * STEP, 3 * STEP]
-    assert all(0.5 < value < 1 for _, value in seen)
+    assert all(0.3 < value < 0.7 for _, value in seen)
 
     def refuse(step: int, value: float) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        _tuning().fit("xgboost", {"n_estimators": 3 * STEP}, refuse)
+        _tuning().fit(name, {"n_estimators": 3 * STEP}, refuse)
 
 
 def test_the_fingerprint_knows_data_and_rules() -> None:

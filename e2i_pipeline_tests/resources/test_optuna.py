@@ -12,12 +12,18 @@ from typing import Any
 import optuna
 import pytest
 
+from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.references import FeatureSpec
 from e2i_pipeline.domain.algorithms import fit_model
 from e2i_pipeline.domain.metrics import auc
+from e2i_pipeline.domain.search_space import suggest
+from e2i_pipeline.domain.tuning import Tuning
 from e2i_pipeline.errors import CohortTooSmall, ConfigurationError, ToolRejected
 from e2i_pipeline.resources.optuna import OptunaResource
-from e2i_pipeline.resources.optuna_study import KILLED, StudyOutcome
+from e2i_pipeline.resources.optuna_batches import KILLED
+from e2i_pipeline.resources.optuna_past import pruner_of, sampler_of
+from e2i_pipeline.resources.optuna_records import StudyOutcome
+from e2i_pipeline.resources.optuna_spaces import spaces_of
 from e2i_pipeline_tests.modelling_rows import FEATURES, modelling_rows
 
 TRAIN = modelling_rows(600, seed=1)
@@ -46,7 +52,8 @@ def _optimize(
     on_trial: Any = None,
     **settings: Any,
 ) -> StudyOutcome:
-    resource = OptunaResource(storage=f"journal://{folder}/optuna/journal.log", n_trials=n_trials, **settings)
+    storage = f"journal://{folder}/optuna/journal.log"
+    resource = OptunaResource(storage=storage, **{"n_trials": n_trials, "n_jobs": 1, **settings})
     chosen = SPACE if space is None else space
     return resource.optimize(
         name,
@@ -65,8 +72,8 @@ def _optimize(
 
 
 def _search(outcome: StudyOutcome) -> list[tuple[Any, ...]]:
-    """What was tried and found, without numbers and times."""
-    return [(t.state, t.value, t.algorithm, t.parameters) for t in outcome.history if t.state != "FAIL"]
+    """What was tried and found, by slot, without numbers and times."""
+    return [(t.slot, t.state, t.value, t.algorithm, t.parameters) for t in outcome.history if t.state != "FAIL"]
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +87,10 @@ def test_a_study_finds_parameters_that_reach_its_value(whole: StudyOutcome) -> N
     assert whole.trials["COMPLETE"] + whole.trials["PRUNED"] == 25 == len(whole.history)
     assert whole.trials["PRUNED"] > 0
     assert {trial.algorithm for trial in whole.history} == set(SPACE)
-    assert whole.best_value == max(t.value or 0 for t in whole.history if t.state == "COMPLETE")
+    complete = [t for t in whole.history if t.state == "COMPLETE"]
+    assert whole.best_value == max(t.value or 0 for t in complete if t.algorithm == whole.algorithm)
     assert whole.is_reproducible
+    assert [t.slot for t in whole.history] == list(range(25))
     assert whole.seconds == pytest.approx(sum(t.seconds for t in whole.history))
 
     model = fit_model(
@@ -98,9 +107,56 @@ def test_a_study_finds_parameters_that_reach_its_value(whole: StudyOutcome) -> N
     assert auc(VALIDATION[1], model.predict(VALIDATION[0])) == whole.best_value
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_the_same_study_from_scratch_finds_the_same(whole: StudyOutcome, tmp_path: Path, n_jobs: int) -> None:
-    again = _optimize(tmp_path, name="another name", n_jobs=n_jobs)
+def test_of_several_algorithms_cross_validation_prefers_one(whole: StudyOutcome) -> None:
+    chosen, other = whole.comparison
+
+    assert (chosen.algorithm, chosen.is_chosen, other.is_chosen) == (whole.algorithm, True, False)
+    assert chosen.mean >= other.mean
+    assert len(chosen.folds) == len(other.folds) == 5
+    assert chosen.trials + other.trials == 25
+    assert chosen.best_value == whole.best_value
+    assert set(whole.importances["xgboost"]) == set(SPACE["xgboost"])
+    assert sum(whole.importances["xgboost"].values()) == pytest.approx(1)
+
+
+def test_trials_of_a_batch_know_of_earlier_batches_alone(whole: StudyOutcome) -> None:
+    """What an Optuna study of one's own finds that tells all results of a batch at its end."""
+    tuning = Tuning(TRAIN, VALIDATION, FEATURES, metric="auc", seed=3, threads=1, early_stopping_rounds=15)
+    spaces = spaces_of(list(SPACE), SPACE)
+    study = optuna.create_study(direction="maximize", pruner=pruner_of("MedianPruner", spaces))
+
+    def tried(trial: optuna.Trial) -> dict[str, Any]:
+        name = trial.params["algorithm"]
+
+        def on_step(step: int, value: float) -> None:
+            trial.report(value, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        parameters = {key.removeprefix(f"{name}."): v for key, v in trial.params.items() if key != "algorithm"}
+        try:
+            return {"values": tuning.fit(name, parameters, on_step if name == "xgboost" else None).value}
+        except optuna.TrialPruned:
+            return {"state": optuna.trial.TrialState.PRUNED}
+
+    for first in (0, 8, 16):
+        study.sampler = sampler_of("TPESampler", int(content_key(3, first)[:8], 16))
+        batch = [_asked(study, spaces) for _ in range(8)]
+        results = [tried(trial) for trial in batch]
+        for trial, result in zip(batch, results, strict=True):
+            study.tell(trial, **result)
+    assert [(t.state.name, t.value) for t in study.trials] == [(t.state, t.value) for t in whole.history[:24]]
+
+
+def _asked(study: optuna.Study, spaces: dict[str, Any]) -> optuna.Trial:
+    trial = study.ask()
+    name = trial.suggest_categorical("algorithm", list(spaces))
+    suggest(trial, spaces[name], f"{name}.")
+    return trial
+
+
+def test_the_same_study_from_scratch_finds_the_same(whole: StudyOutcome, tmp_path: Path) -> None:
+    again = _optimize(tmp_path, name="another name")
 
     assert _search(again) == _search(whole)
     assert (again.algorithm, again.parameters, again.best_value) == (
@@ -117,7 +173,7 @@ def test_a_finished_study_returns_at_once(tmp_path: Path) -> None:
 
     second = _optimize(tmp_path, 5, on_trial=lambda trial: ran.append(trial["number"]))
 
-    assert ran == [0, 1, 2, 3, 4]
+    assert sorted(ran) == [0, 1, 2, 3, 4]
     assert second == first
     assert (tmp_path / "optuna" / "journal.log").read_bytes() == journal
 
@@ -168,17 +224,7 @@ def test_a_trial_found_running_is_failed_and_not_counted(tmp_path: Path) -> None
     assert outcome.trials["FAIL"] == 1
     assert outcome.trials["COMPLETE"] + outcome.trials["PRUNED"] == 5
     assert outcome.failures == {KILLED: 1}
-    assert [t.number for t in outcome.history if t.state == "FAIL"] == [3]
-
-
-def test_two_processes_share_the_work_of_one(whole: StudyOutcome, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", _KILLED, str(tmp_path)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]  # noqa: S603
-    counts = sorted(len(process.communicate()[0].split()) for process in both)
-
-    assert [process.returncode for process in both] == [0, 0]
-    assert counts == [0, 25]
-    assert _search(_optimize(tmp_path)) == _search(whole)
+    assert [(t.number, t.slot) for t in outcome.history if t.state == "FAIL"] == [(3, -1)]
 
 
 def test_each_trial_is_told(tmp_path: Path) -> None:
@@ -186,11 +232,11 @@ def test_each_trial_is_told(tmp_path: Path) -> None:
 
     outcome = _optimize(tmp_path, 12, on_trial=told.append)
 
-    assert [t["number"] for t in told] == list(range(12))
+    assert sorted(t["slot"] for t in told) == list(range(12))
     assert [t["finished"] for t in told] == list(range(1, 13))
     assert {t["n_trials"] for t in told} == {12}
-    assert [t["value"] for t in told] == [t.value for t in outcome.history]
-    assert told[-1]["best_value"] == outcome.best_value
+    assert [t["value"] for t in sorted(told, key=lambda t: t["slot"])] == [t.value for t in outcome.history]
+    assert told[-1]["best_value"] == max(t.value or 0 for t in outcome.history if t.state == "COMPLETE")
     assert all(set(SPACE[t["algorithm"]]) == set(t["parameters"]) for t in told)
 
 
@@ -256,10 +302,10 @@ def test_failed_trials_are_counted_by_reason_and_do_not_count_as_finished(tmp_pa
 def test_a_study_whose_trials_all_fail_is_rejected_with_the_reasons(tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
     with pytest.raises(
-        ToolRejected, match=r"none of its 10 trials worked: 1 x XGBoostError: value -1\.\d+ for Parameter"
+        ToolRejected, match=r"none of its 16 trials worked: 1 x XGBoostError: value -1\.\d+ for Parameter"
     ):
         _optimize(tmp_path, 50, space=NEVER_WORKS, on_trial=told.append)
-    assert [t["state"] for t in told] == ["FAIL"] * 10
+    assert [t["state"] for t in told] == ["FAIL"] * 16  # after ten, to the end of the batch
     assert math.isnan(told[0]["best_value"])
 
 
@@ -279,6 +325,7 @@ def test_a_name_that_stands_for_another_study_is_refused(tmp_path: Path) -> None
         {"features": FEATURES[:3]},
         {"space": {"logistic_regression": SPACE["logistic_regression"]}},
         {"pruner": "NopPruner"},
+        {"batch_size": 4},
     ):
         with pytest.raises(ConfigurationError, match=r"study study in journal:///.* was made over other data"):
             _optimize(tmp_path, 1, **change)
@@ -290,6 +337,7 @@ def test_a_name_that_stands_for_another_study_is_refused(tmp_path: Path) -> None
         ({"sampler": "TPE"}, r"optuna\.study_defaults\.sampler: there is no 'TPE'\..*Known: TPESampler"),
         ({"pruner": "MedianPrunr"}, "Did you mean MedianPruner"),
         ({"n_trials": 0}, r"optuna\.search\.n_trials must be at least 1"),
+        ({"batch_size": 0}, r"optuna\.search\.batch_size must be at least 1"),
         ({"timeout": 0}, r"optuna\.search\.timeout must be at least 1"),
         ({"space": {}}, r"optuna\.algorithms is empty"),
         ({"space": {"xgbost": {}}}, "Did you mean xgboost"),

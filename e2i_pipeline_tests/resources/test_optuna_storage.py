@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from e2i_pipeline.errors import ConfigurationError, ToolUnavailable
-from e2i_pipeline.resources.optuna_storage import has_study, open_study, shown
+from e2i_pipeline.resources.optuna_storage import StudyStorage, has_study, open_storage, shown
 from e2i_pipeline_tests import servers
 
 postgres = servers.postgres
@@ -22,12 +22,12 @@ def _urls(folder: Path) -> list[str]:
 @pytest.mark.parametrize("kind", [0, 1])
 def test_what_is_written_is_there_for_the_next(tmp_path: Path, kind: int) -> None:
     url = _urls(tmp_path)[kind]
-    with open_study(url, "s", 1) as storage:
-        study = optuna.create_study(study_name="s", storage=storage)
+    with open_storage(url) as storage:
+        study = optuna.create_study(study_name="s", storage=storage.optuna)
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
 
-    with open_study(url, "s", 1) as storage:
-        assert len(optuna.load_study(study_name="s", storage=storage).trials) == 2
+    with open_storage(url) as storage:
+        assert len(optuna.load_study(study_name="s", storage=storage.optuna).trials) == 2
 
 
 @pytest.mark.parametrize("kind", [0, 1])
@@ -36,53 +36,71 @@ def test_a_study_is_seen_from_its_making_to_its_deletion(tmp_path: Path, kind: i
     assert not has_study(url, "s")
     assert not (tmp_path / "new").exists()
 
-    with open_study(url, "s", 1) as storage:
-        optuna.create_study(study_name="other", storage=storage)
+    with open_storage(url) as storage:
+        optuna.create_study(study_name="other", storage=storage.optuna)
         assert not has_study(url, "s")
-        optuna.create_study(study_name="s", storage=storage)
+        optuna.create_study(study_name="s", storage=storage.optuna)
     assert has_study(url, "s")
 
-    with open_study(url, "other", 1) as storage:
-        optuna.delete_study(study_name="other", storage=storage)
+    with open_storage(url) as storage:
+        optuna.delete_study(study_name="other", storage=storage.optuna)
     assert (has_study(url, "other"), has_study(url, "s")) == (False, True)
 
 
 def test_a_study_on_a_server_is_seen(postgres: servers.Postgres) -> None:
     url = postgres.database()
     assert not has_study(url, "s")
-    with open_study(url, "s", 1) as storage:
-        optuna.create_study(study_name="s", storage=storage)
+    with open_storage(url) as storage:
+        optuna.create_study(study_name="s", storage=storage.optuna)
     assert has_study(url, "s")
 
 
 @pytest.mark.parametrize("prefix", ["journal://", "journal:///"])
 def test_a_journal_s_path_is_absolute_with_three_slashes_or_four(tmp_path: Path, prefix: str) -> None:
-    with open_study(f"{prefix}{tmp_path}/journal.log", "s", 1):
+    with open_storage(f"{prefix}{tmp_path}/journal.log"):
         assert (tmp_path / "journal.log").is_file()
 
 
 @pytest.mark.parametrize("kind", [0, 1])
-def test_a_study_has_one_writer_and_another_study_another(tmp_path: Path, kind: int) -> None:
-    url = _urls(tmp_path)[kind]
-    busy = pytest.raises(ToolUnavailable, match="study mine: another process has been working on it for the 0 s waited")
-    with open_study(url, "mine", 1), open_study(url, "other", 1), busy, open_study(url, "mine", 0):
+def test_one_process_at_a_time_changes_a_study_and_another_one_another(tmp_path: Path, kind: int) -> None:
+    with open_storage(_urls(tmp_path)[kind]) as storage, open_storage(_urls(tmp_path)[kind]) as another:
+        _has_one_at_a_time(storage, another)
+
+
+def _has_one_at_a_time(storage: StudyStorage, another: StudyStorage) -> None:
+    busy = pytest.raises(ToolUnavailable, match="study mine: another process has been changing it for the 0 s waited")
+    with storage.alone("mine"), another.alone("other"), busy, another.locks.alone("study mine", 0):
         pass
-    with open_study(url, "mine", 0):
+    with another.locks.alone("study mine", 0):
         pass
 
 
-def test_who_waits_gets_the_study_when_the_other_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_lease_is_seen_until_it_is_given_back(tmp_path: Path, kind: int) -> None:
+    with open_storage(_urls(tmp_path)[kind]) as storage, open_storage(_urls(tmp_path)[kind]) as another:
+        _is_seen(storage, another)
+
+
+def _is_seen(storage: StudyStorage, another: StudyStorage) -> None:
+    assert storage.locks.take("s", 1)
+    assert [(s.locks.is_held("s", 1), s.locks.is_held("s", 2)) for s in (storage, another)] == [(True, False)] * 2
+    assert not another.locks.is_held("t", 1)
+    storage.locks.release("s", 1)
+    assert not another.locks.is_held("s", 1)
+
+
+def test_who_waits_gets_the_lock_when_the_other_is_done(tmp_path: Path) -> None:
     url, order = _urls(tmp_path)[0], list[str]()
     is_held, may_end = threading.Event(), threading.Event()
 
     def first() -> None:
-        with open_study(url, "s", 1):
+        with open_storage(url) as storage, storage.alone("s"):
             is_held.set()
             may_end.wait(30)
             order.append("first")
 
     def second() -> None:
-        with open_study(url, "s", 30):
+        with open_storage(url) as storage, storage.alone("s"):
             order.append("second")
 
     threads = [threading.Thread(target=first), threading.Thread(target=second)]
@@ -97,27 +115,28 @@ def test_who_waits_gets_the_study_when_the_other_is_done(tmp_path: Path) -> None
 
 def test_a_record_cut_off_by_a_kill_does_not_spoil_the_next(tmp_path: Path) -> None:
     url, path = _urls(tmp_path)[0], tmp_path / "new" / "journal.log"
-    with open_study(url, "s", 1) as storage:
-        optuna.create_study(study_name="s", storage=storage).ask()
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"op_code": 5, "worker_id": "torn')
-
-    with open_study(url, "s", 1) as storage:
-        study = optuna.load_study(study_name="s", storage=storage)
-        study.set_user_attr("after", "the kill")
+    with open_storage(url) as storage:
+        optuna.create_study(study_name="s", storage=storage.optuna).ask()
+        whole = path.read_bytes()
+        with path.open("ab") as file:  # another process, while this one has the journal open
+            file.write(b'{"op_code": 5, "worker_id": "torn')
+        assert len(optuna.load_study(study_name="s", storage=storage.optuna).trials) == 1
+        optuna.load_study(study_name="s", storage=storage.optuna).set_user_attr("after", "the kill")
 
     assert path.read_bytes().startswith(whole)
-    with open_study(url, "s", 1) as storage:
-        study = optuna.load_study(study_name="s", storage=storage)
+    with open_storage(url) as storage:
+        study = optuna.load_study(study_name="s", storage=storage.optuna)
         assert study.user_attrs == {"after": "the kill"}
         assert len(study.trials) == 1
 
 
-def test_a_file_of_nothing_but_a_torn_record_is_emptied(tmp_path: Path) -> None:
+def test_a_file_of_nothing_but_a_torn_record_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "journal.log"
     path.write_bytes(b'{"op_co')
-    with open_study(f"journal://{path}", "s", 1) as storage:
-        assert storage.get_all_studies() == []
+    with open_storage(f"journal://{path}") as storage:
+        assert storage.optuna.get_all_studies() == []
+        optuna.create_study(study_name="s", storage=storage.optuna)
+    assert has_study(f"journal://{path}", "s")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +151,7 @@ def test_a_file_of_nothing_but_a_torn_record_is_emptied(tmp_path: Path) -> None:
     ],
 )
 def test_a_url_of_no_use_is_refused_without_its_password(url: str, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message) as caught, open_study(url, "s", 1):
+    with pytest.raises(ConfigurationError, match=message) as caught, open_storage(url):
         pass
     assert SECRET not in str(caught.value)
 
@@ -140,7 +159,7 @@ def test_a_url_of_no_use_is_refused_without_its_password(url: str, message: str)
 def test_a_server_that_is_not_there_is_unavailable_without_its_password() -> None:
     url = f"postgresql+psycopg2://me:{SECRET}@127.0.0.1:{servers.free_port()}/studies?options={SECRET}"
     refused = pytest.raises(ToolUnavailable, match=r"me:\*\*\*@127.*did not answer \(OperationalError\)")
-    with refused as caught, open_study(url, "s", 1):
+    with refused as caught, open_storage(url):
         pass
     assert SECRET not in str(caught.value) + str(caught.value.__cause__)
 
@@ -150,14 +169,14 @@ def test_a_path_that_cannot_be_written_is_unavailable(tmp_path: Path, scheme: st
     (tmp_path / "file").write_text("no folder")
     with (
         pytest.raises(ToolUnavailable, match="cannot be written"),
-        open_study(f"{scheme}{tmp_path}/file/x.log", "s", 1),
+        open_storage(f"{scheme}{tmp_path}/file/x.log"),
     ):
         pass
 
 
 def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "studies.db").write_text("no database at all, but long enough to be looked at")
-    with pytest.raises(ToolUnavailable, match="did not answer"), open_study(f"sqlite:///{tmp_path}/studies.db", "s", 1):
+    with pytest.raises(ToolUnavailable, match="did not answer"), open_storage(f"sqlite:///{tmp_path}/studies.db"):
         pass
 
 
@@ -166,20 +185,19 @@ def test_a_url_is_shown_without_password_and_query() -> None:
     assert shown(f"postgresql://me:{SECRET}@db:5/x?sslpassword={SECRET}") == "postgresql://me:***@db:5/x"
 
 
-def test_postgresql_has_one_writer_per_study(postgres: servers.Postgres) -> None:
+def test_on_a_server_locks_are_those_of_a_session(postgres: servers.Postgres) -> None:
     url = postgres.database()
-    with open_study(url, "s", 1) as storage:
-        optuna.create_study(study_name="s", storage=storage).ask()
-        with open_study(url, "other", 1):
-            pass
-        with pytest.raises(ToolUnavailable, match="another process"), open_study(url, "s", 0):
-            pass
-    with open_study(url, "s", 0) as storage:
-        assert len(optuna.load_study(study_name="s", storage=storage).trials) == 1
+    with open_storage(url) as storage, open_storage(url) as another:
+        _has_one_at_a_time(storage, another)
+        _is_seen(storage, another)
+        assert storage.locks.take("s", 3)
+        assert not another.locks.take("s", 3)
+    with open_storage(url) as storage:
+        assert not storage.locks.is_held("s", 3)  # it ended with its session
 
 
 def test_postgresql_with_a_wrong_password_is_unavailable(postgres: servers.Postgres) -> None:
     url = f"postgresql://e2i:{SECRET}@127.0.0.1:{postgres.port}/postgres"
-    with pytest.raises(ToolUnavailable, match="the password in OPTUNA_STORAGE_URL") as caught, open_study(url, "s", 1):
+    with pytest.raises(ToolUnavailable, match="the password in OPTUNA_STORAGE_URL") as caught, open_storage(url):
         pass
     assert SECRET not in str(caught.value) + str(caught.value.__cause__)
