@@ -6,20 +6,22 @@ stands in `domain.algorithms`, how they answer in `serving.mlflow_model`.
 """
 
 import hashlib
+import json
 import logging
 import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2i_pipeline.contracts.references import ModelVersion
+from e2i_pipeline.contracts.registry import ModelVersion
+from e2i_pipeline.domain.outside import CARRIED_FILE
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.mlflow_connection import MlflowConnection
 from e2i_pipeline.resources.mlflow_glance import Glance, has_files
 from e2i_pipeline.resources.mlflow_records import read_files, write_files
+from e2i_pipeline.serving.carried import carried_references, outside_modules, pinned, requirements_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,14 +32,17 @@ if TYPE_CHECKING:
 MODEL_NAME = "model"
 """Name of the logged model within its run."""
 
-SCORING_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "scikit-learn", "scipy", "skops", "xgboost-cpu", "xgboost")
-"""Distributions that scoring imports; of those that are installed, a model pins the version it was made with."""
+SCORING_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "scikit-learn", "scipy", "skops")
+"""Distributions that scoring imports whatever the algorithm; a model pins the versions it was made with."""
 
 CONTENT = "e2i.files_sha256"
 """Tag of a logged model: one hash over its files."""
 
 _FILES = "files"  # MLflow puts the folder of this name under `data/`
-_CODE = ("__init__.py", "errors.py", "contracts", "domain", "serving/__init__.py", "serving/mlflow_model.py")
+_CODE = (
+    *("__init__.py", "errors.py", "contracts", "domain"),
+    *("serving/__init__.py", "serving/effect.py", "serving/mlflow_model.py"),
+)
 _LOADER = "e2i_pipeline.serving.mlflow_model"
 _PICKLE_NAMES = {".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill"}
 _PICKLE_BEGINNINGS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
@@ -63,8 +68,8 @@ class MlflowModels(MlflowConnection):
             input_example: A row or a few of the raw feature columns. It is stored as readable JSON and shown in the
                 UI, so it must be made up or typical, never a patient's own row.
             signature: Names and types of the columns; by default those of `input_example`, each of them required.
-            pip_requirements: What loading it needs; by default `SCORING_PACKAGES` at the versions installed. MLflow
-                would find out by running the model in a new process, which takes a minute.
+            pip_requirements: What loading it needs; by default `scoring_requirements` of its algorithm. MLflow would
+                find out by running the model in a new process, which takes a minute.
 
         Returns:
             The model's URI, `models:/m-...`.
@@ -86,9 +91,10 @@ class MlflowModels(MlflowConnection):
                 source_run_id=run_id,
                 tags={**self.default_tags, CONTENT: content},
             )
-            requirements = list(pip_requirements) or scoring_requirements()
+            algorithm = _algorithm(files)
+            requirements = list(pip_requirements) or scoring_requirements(algorithm)
             with tempfile.TemporaryDirectory(prefix="e2i-mlflow-") as scratch:
-                package = _pack(Path(scratch), model, files, input_example, signature, requirements)
+                package = _pack(Path(scratch), model, files, input_example, signature, requirements, algorithm)
                 client.log_model_artifacts(model.model_id, str(package))
             _attach(client, run_id, model)
             return model.model_uri
@@ -133,15 +139,16 @@ def refuse_pickles(files: Mapping[str, bytes]) -> None:
             )
 
 
-def scoring_requirements() -> list[str]:
-    """`SCORING_PACKAGES` as pinned requirements, those that are installed."""
-    pinned: list[str] = []
-    for name in SCORING_PACKAGES:
-        try:
-            pinned.append(f"{name}=={metadata.version(name)}")
-        except metadata.PackageNotFoundError:  # xgboost-cpu and xgboost are the same module: one is installed
-            continue
-    return pinned
+def scoring_requirements(algorithm: str) -> list[str]:
+    """What scoring with a model of this algorithm imports, as pinned requirements; of none, what every model does."""
+    return [*(pinned(name) for name in SCORING_PACKAGES), *(requirements_of(algorithm) if algorithm else ())]
+
+
+def _algorithm(files: Mapping[str, bytes]) -> str:
+    """The algorithm that the manifest among a model's files names; empty where it names none."""
+    from e2i_pipeline.domain.algorithms import MANIFEST_FILE
+
+    return str(json.loads(files.get(MANIFEST_FILE, b"{}")).get("algorithm", ""))
 
 
 def model_location(client: "MlflowClient", uri: str) -> str:
@@ -188,19 +195,20 @@ def _pack(
     input_example: "pd.DataFrame",
     signature: "ModelSignature | None",
     requirements: list[str],
+    algorithm: str,
 ) -> Path:
     """Writes MLflow's package of the model to a folder. `save_model` is local: it asks no server."""
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    data, code, package = scratch / _FILES, scratch / "e2i_pipeline", scratch / "package"
+    data, code, package = scratch / _FILES, scratch / "code", scratch / "package"
     write_files(data, files)
-    _copy_code(code)
+    _copy_code(code, algorithm)
     mlflow.pyfunc.save_model(
         package,
         loader_module=_LOADER,
         data_path=str(data),
-        code_paths=[str(code)],
+        code_paths=[str(part) for part in sorted(code.iterdir())],
         mlflow_model=Model(
             artifact_path=model.artifact_location,
             run_id=model.source_run_id,
@@ -215,14 +223,20 @@ def _pack(
     return package
 
 
-def _copy_code(target: Path) -> None:
+def _copy_code(target: Path, algorithm: str) -> None:
     package = Path(__file__).parents[1]
+    ours = target / package.name
     for part in _CODE:
         if (package / part).is_dir():
-            shutil.copytree(package / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(package / part, ours / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            (target / part).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(package / part, target / part)
+            (ours / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(package / part, ours / part)
+    if references := carried_references(algorithm) if algorithm else "":
+        (ours / "domain" / CARRIED_FILE).write_text(references, encoding="utf-8")
+        for name, source in outside_modules(algorithm).items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target / name)
 
 
 def _signature(example: "pd.DataFrame") -> "ModelSignature":

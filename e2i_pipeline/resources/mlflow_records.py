@@ -1,12 +1,12 @@
-"""What is logged to a run: tags, parameters, metrics, files, a study's trials.
+"""What is logged to a run: tags, parameters, metrics, files.
 
-Which run that is stands in `mlflow_runs`. A retry may log all of it again without changing anything.
+Which run that is stands in `mlflow_runs`; a study's trials in `mlflow_trials`, its dataset and environment in
+`mlflow_lineage`. A retry may log all of it again without changing anything.
 """
 
-import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class MlflowRecords(MlflowConnection):
             ToolRejected: A parameter has another value already, or is longer than `LONGEST_PARAM` characters.
         """
         self.log_batch(run_id, params=params)
+
+    def param(self, run_id: str, name: str) -> str:
+        """A parameter of a run; empty where it has none of that name."""
+        with self._client(f"read run {run_id}") as client:
+            return str(client.get_run(run_id).data.params.get(name, ""))
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Logs metrics at a step; step 0 is for figures that stand for the whole training."""
@@ -84,20 +89,6 @@ class MlflowRecords(MlflowConnection):
             write_files(Path(scratch), files)
             with self._client(f"store {len(files)} files of run {run_id}") as client:
                 client.log_artifacts(run_id, scratch, folder or None)
-
-    def log_trials(
-        self, run_id: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, float] | None = None
-    ) -> None:
-        """Keeps a study's history as one file, `study/trials.json`, and its best figures as metrics.
-
-        Args:
-            run_id: The training's run.
-            trials: One mapping of JSON values per trial; a number that is not finite is written as null.
-            best: Figures of the study, e.g. `{"best_auc": 0.71}`.
-        """
-        content = json.dumps([_finite(dict(trial)) for trial in trials], indent=1, default=str)
-        self.log_files(run_id, {"trials.json": content.encode()}, "study")
-        self.log_metrics(run_id, {"trials": float(len(trials)), **(best or {})})
 
     def _log_batch(
         self, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float], step: int, tags: Mapping[str, str]
@@ -147,11 +138,12 @@ def refuse_long(values: Mapping[str, str], longest: int, kind: str) -> None:
             )
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON value without numbers that JSON does not know: they become null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

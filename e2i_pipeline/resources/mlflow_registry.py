@@ -6,9 +6,9 @@ the stage now. Who may promote what, and why, is decided elsewhere.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from e2i_pipeline.contracts.references import ModelVersion
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.mlflow_connection import MlflowConnection
 from e2i_pipeline.resources.mlflow_glance import Glance
@@ -35,6 +35,24 @@ ALIASES = (STAGING, SHADOW, PRODUCTION)
 
 STAGE, HAS_SERVED = "e2i.stage", "e2i.has_served"
 """Tags of a version: its stage, and whether it ever was in production."""
+
+
+class RegisteredVersion(NamedTuple):
+    """A version as the registry shows it.
+
+    Attributes:
+        version: The version.
+        aliases: Stages that it holds by an alias.
+        tags: Its tags: verdicts, hashes, and whatever people have added.
+        description: What it is, in words.
+        created: When it was registered, in milliseconds since 1970 (UTC).
+    """
+
+    version: ModelVersion
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    description: str
+    created: int
 
 
 class MlflowRegistry(MlflowConnection):
@@ -65,8 +83,8 @@ class MlflowRegistry(MlflowConnection):
             run_id: The training's run.
             model_uri: What `log_model` gave.
             training_key: The training's key: one key, one version.
-            tags: Tags of a new version, e.g. its verdicts.
-            description: What a new version is, in words.
+            tags: Tags of the version, e.g. its verdicts; one that is registered takes their present values.
+            description: What the version is, in words.
 
         Returns:
             The version, in whatever stage it is by now.
@@ -90,7 +108,36 @@ class MlflowRegistry(MlflowConnection):
                 found = _first_version(client, name, training_key, run_id, source) or made
                 if found.version != made.version:  # another machine was first
                     client.delete_model_version(name, made.version)
+            else:
+                _note(client, found, tags or {})
+                if description and found.description != description:
+                    client.update_model_version(name, found.version, description)
             return _reference(found)
+
+    def note_version(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+        """Sets tags of a version, those that have another value; not its stage, which moves along `EDGES`."""
+        with self._client(f"note what is known of {name} version {version}") as client:
+            _note(client, client.get_model_version(name, str(version)), tags)
+
+    def check_move(self, name: str, version: str, stage: str) -> ModelVersion:
+        """The version as it is, where it may move to a stage; nothing is changed.
+
+        Raises:
+            ToolRejected: As for `transition_model_stage`.
+        """
+        with self._client(f"look whether {name} version {version} may move to {stage}") as client:
+            found = client.get_model_version(name, str(version))
+            _check_edge(found, stage)
+            return _reference(found)
+
+    def describe(self, name: str, version: str) -> RegisteredVersion:
+        """A version with all that the registry shows of it.
+
+        Raises:
+            ToolRejected: There is no such version.
+        """
+        with self._client(f"show {name} version {version}") as client:
+            return _described(client.get_model_version(name, str(version)))
 
     def transition_model_stage(
         self, name: str, version: str, stage: str, archive_existing: bool = True
@@ -165,10 +212,15 @@ class MlflowRegistry(MlflowConnection):
             pattern: With `%` for any text.
             stages: Stages wanted; all of them when empty.
         """
+        return [found.version for found in self.search_versions(pattern, stages)]
+
+    def search_versions(self, pattern: str = "e2i-%", stages: Iterable[str] = ()) -> list[RegisteredVersion]:
+        """As `search_models`, with all that the registry shows of each version; aliases are left out."""
         wanted = set(stages)
         with self._client(f"search for models like {pattern}") as client:
-            found = [_reference(version) for version in _versions(client, f"name LIKE '{_plain(pattern)}'")]
-        return sorted((v for v in found if not wanted or v.stage in wanted), key=lambda v: (v.name, int(v.version)))
+            found = [_described(version) for version in _versions(client, f"name LIKE '{_plain(pattern)}'")]
+        chosen = (one for one in found if not wanted or one.version.stage in wanted)
+        return sorted(chosen, key=lambda one: (one.version.name, int(one.version.version)))
 
     def has_version(self, version: ModelVersion) -> bool:
         """Whether the registry has this very version: name, number and training.
@@ -235,6 +287,22 @@ def _set_stage(client: "MlflowClient", version: "MlflowVersion", stage: str) -> 
     for alias in client.get_model_version(version.name, version.version).aliases:
         if alias in ALIASES and alias != stage:
             client.delete_registered_model_alias(version.name, alias)
+
+
+def _note(client: "MlflowClient", version: "MlflowVersion", tags: Mapping[str, str]) -> None:
+    for name, value in tags.items():
+        if name != STAGE and version.tags.get(name) != value:
+            client.set_model_version_tag(version.name, version.version, name, value)
+
+
+def _described(version: "MlflowVersion") -> RegisteredVersion:
+    return RegisteredVersion(
+        version=_reference(version),
+        aliases=tuple(alias for alias in version.aliases or () if alias in ALIASES),
+        tags=dict(version.tags),
+        description=version.description or "",
+        created=int(version.creation_timestamp or 0),
+    )
 
 
 def _reference(version: "MlflowVersion") -> ModelVersion:

@@ -1,24 +1,20 @@
 """MLflow out of reach is said quickly and in full, and never with a password."""
 
-import os
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pandas as pd
 import pytest
 
 from e2i_pipeline.errors import ToolRejected, ToolUnavailable
 from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline_tests import servers
-from e2i_pipeline_tests.resources.mlflow_stores import store_in, unopened_store_in
+from e2i_pipeline_tests.resources.mlflow_stores import MlflowServer, store_in, unopened_store_in
 from e2i_pipeline_tests.servers import free_port
 
 postgres = servers.postgres
@@ -34,28 +30,8 @@ def silent_port() -> Iterator[int]:
 @pytest.fixture
 def served_uri(tmp_path: Path) -> Iterator[str]:
     """MLflow's own server, which keeps the artifacts itself."""
-    port = free_port()
-    options = ["--port", str(port), "--workers", "1", "--artifacts-destination", str(tmp_path / "kept")]
-    server = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/s.db", *options],
-        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path, start_new_session=True,
-    )  # fmt: skip
-    try:
-        while not _answers(port):
-            assert server.poll() is None, "the server ended before it answered"
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).is_success
-    except httpx.TransportError:
-        return False
+    with MlflowServer(tmp_path) as server:
+        yield server.uri
 
 
 @pytest.fixture
@@ -70,6 +46,25 @@ def test_refused_server_is_named_with_the_seconds_waited(tmp_path: Path) -> None
     store = unopened_store_in(tmp_path, tracking_uri=uri)
     with pytest.raises(ToolUnavailable, match=rf"MLflow at {uri} could not open .* gave up after \d+\.\d s .*refused"):
         store.open_run("k1", "Kisqali", "Kisqali", "run")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    "essential",
+    [
+        lambda store: store.log_params("r", {"a": 1}),
+        lambda store: store.log_model("r", {"model.json": b"{}"}, pd.DataFrame({"age": [50.0]})),
+        lambda store: store.register_model("Kisqali", "conversion", "r", "models:/m-1", "k1"),
+        lambda store: store.transition_model_stage("e2i-Kisqali-conversion", "1", "production"),
+    ],
+    ids=["parameters", "model", "registration", "stage"],
+)
+def test_what_a_training_cannot_do_without_fails_as_what_may_be_retried(
+    tmp_path: Path, essential: Callable[[MlflowResource], object]
+) -> None:
+    store = unopened_store_in(tmp_path, tracking_uri=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ToolUnavailable, match=r"The step needs MLflow, so it fails and can be run again"):
+        essential(store)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -139,6 +134,8 @@ def _whole_flow(store: MlflowResource) -> None:
     with store.run("k1", "Kisqali", "Kisqali", "run") as run:
         store.log_batch(run.run_id, {"max_depth": 3}, {"auc": 0.7})
         store.log_files(run.run_id, {"a.txt": b"a"}, "plots")
+        store.log_trials(run.run_id, [{"number": 0, "state": "COMPLETE", "value": 0.7, "parameters": {"C": 1.0}}])
+        assert store.tracking_state(run.run_id) == "complete"
         uri = store.log_model(run.run_id, {"model.json": b"{}"}, pd.DataFrame({"age": [50.0]}))
     assert store.find_run("k1") == run.run_id
     version = store.register_model("Kisqali", "conversion", run.run_id, uri, "k1")

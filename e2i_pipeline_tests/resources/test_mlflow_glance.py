@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from e2i_pipeline.contracts.references import ModelVersion
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.mlflow_glance import Glance, Seen, has_files
 from e2i_pipeline.resources.mlflow_registry import PRODUCTION
@@ -126,7 +126,7 @@ def test_looking_imports_no_mlflow(store: MlflowResource) -> None:
     version, uri = _trained(store)
     program = (
         "import sys\n"
-        "from e2i_pipeline.contracts.references import ModelVersion\n"
+        "from e2i_pipeline.contracts.registry import ModelVersion\n"
         "from e2i_pipeline.resources.mlflow import MlflowResource\n"
         f"store = MlflowResource.model_validate_json({store.model_dump_json()!r})\n"
         f"version = ModelVersion.model_validate_json({version.model_dump_json()!r})\n"

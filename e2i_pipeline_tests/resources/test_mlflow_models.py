@@ -42,7 +42,7 @@ def _rows() -> pd.DataFrame:
 @functools.cache
 def _model(algorithm: str) -> ScoringModel:
     target = np.random.default_rng(8).integers(0, 2, 200)
-    parameters = {"n_estimators": 10, "max_depth": 3} if algorithm == "xgboost" else {"C": 1.0}
+    parameters = {"C": 1.0} if algorithm == "logistic_regression" else {"n_estimators": 10}
     return fit_model(
         algorithm, parameters, _rows(), target, FEATURES,
         training_key="k1", brand="Kisqali", horizon_days=180, seed=1, threads=1,
@@ -77,7 +77,7 @@ def _package(store: MlflowResource, uri: str) -> Path:
 
 
 @pytest.mark.usefixtures("as_a_user_of_mlflow")
-@pytest.mark.parametrize("algorithm", ["xgboost", "logistic_regression"])
+@pytest.mark.parametrize("algorithm", ["xgboost", "lightgbm", "catboost", "random_forest", "logistic_regression"])
 def test_pyfunc_answers_with_the_models_own_probabilities(store: MlflowResource, run_id: str, algorithm: str) -> None:
     loaded = mlflow.pyfunc.load_model(_log(store, run_id, algorithm))
     answered = loaded.predict(_rows())
@@ -101,8 +101,8 @@ def test_package_holds_no_pickle_and_pins_what_it_needs(store: MlflowResource, r
     assert {"MLmodel", "data/files/model.json", "data/files/booster.ubj", "input_example.json"} <= set(files)
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".joblib", ".pyc"))]
     assert not [name for name, content in files.items() if content[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x05")]
-    assert files["requirements.txt"].decode().split() == scoring_requirements()
-    assert f"scikit-learn=={__import__('sklearn').__version__}" in scoring_requirements()
+    assert files["requirements.txt"].decode().split() == scoring_requirements("xgboost")
+    assert f"scikit-learn=={__import__('sklearn').__version__}" in scoring_requirements("xgboost")
 
 
 @pytest.mark.parametrize(

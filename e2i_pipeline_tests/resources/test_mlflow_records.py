@@ -1,6 +1,5 @@
 """What is logged to a run stays as it is when it is logged again, and nothing is cut short."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -75,17 +74,6 @@ def test_files_keep_their_folders_and_are_replaced(store: MlflowResource, run_id
     store.log_files(run_id, {"a.txt": b"new"}, "plots")
     assert _file(store, run_id, "plots/a.txt", tmp_path) == b"new"
     assert _file(store, run_id, "plots/deep/b.bin", tmp_path) == b"\x00\x01"
-
-
-def test_trials_are_one_readable_file(store: MlflowResource, run_id: str, tmp_path: Path) -> None:
-    trials = [
-        {"number": 0, "state": "complete", "value": 0.71, "params": {"C": 0.5}},
-        {"number": 1, "state": "failed", "value": float("nan"), "params": {"C": [1.0, float("inf")]}},
-    ]
-    store.log_trials(run_id, trials, {"best_auc": 0.71})
-    kept = json.loads(_file(store, run_id, "study/trials.json", tmp_path))
-    assert kept == [trials[0], {"number": 1, "state": "failed", "value": None, "params": {"C": [1.0, None]}}]
-    assert client_of(store).get_run(run_id).data.metrics == {"trials": 2.0, "best_auc": 0.71}
 
 
 def test_unknown_run_is_refused(store: MlflowResource) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2i_pipeline.contracts.references import ModelVersion
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.mlflow_registry import EDGES

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from e2i_pipeline.contracts.base import content_key
-from e2i_pipeline.contracts.references import AttributionRef, ModelVersion
+from e2i_pipeline.contracts.references import AttributionRef
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.records.base import Records, Row
 

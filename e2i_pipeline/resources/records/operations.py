@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from e2i_pipeline.contracts.references import DeploymentRef, ModelVersion
+from e2i_pipeline.contracts.references import DeploymentRef
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.resources.records.base import Records, Row
 
 

@@ -22,6 +22,7 @@ AGENTS = {
     "evaluation": "model_trainer",
     "infrastructure": "model_deployer",
     "parity": "data_preparer",
+    "effect": "model_trainer",
 }
 """Who decides at which gate, as the spans name them."""
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from e2i_pipeline.contracts.references import ExperimentScope, ModelVersion, TrainedModelRef, TuningResult
+from e2i_pipeline.contracts.registry import ModelVersion
+from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef, TuningResult
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.records.base import Records, Row
 
@@ -140,7 +141,8 @@ class TrainingRecords(Records):
     def set_stage(self, name: str, version: str, stage: str, is_champion: bool, at: datetime | None = None) -> None:
         """Moves a recorded version to a stage; a new champion ends the one before, in the same transaction.
 
-        Where the version is recorded so already, nothing changes.
+        Who ceases to be champion of this stage is archived, as in the registry. Where the version is recorded so
+        already, nothing changes.
 
         Args:
             name: Registered name.
@@ -166,7 +168,11 @@ class TrainingRecords(Records):
                 )
             if is_champion:
                 before = (Model.name == name) & (Model.version != version) & Model.is_champion
-                connection.execute(sa.update(Model).where(before).values(is_champion=False, stage_changed_at=at))
+                ended = {"is_champion": False, "stage_changed_at": at}
+                connection.execute(
+                    sa.update(Model).where(before, Model.stage == stage).values(stage="archived", **ended)
+                )
+                connection.execute(sa.update(Model).where(before).values(**ended))
             differs = (Model.stage != stage) | (Model.is_champion != is_champion)
             this = (Model.name == name) & (Model.version == version) & differs
             change = {"stage": stage, "is_champion": is_champion, "stage_changed_at": at}

@@ -6,22 +6,17 @@ What a Bento answers stands in `serving/`; this module fetches, calls and stores
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
 from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.model_files import ModelManifest
 from e2i_pipeline.contracts.quality import Verdict
-from e2i_pipeline.contracts.references import (
-    BentoRef,
-    DeploymentRef,
-    ModelVersion,
-    PredictionsRef,
-    PromotionRef,
-    TrainedModelRef,
-    TrainingDatasetRef,
-)
+from e2i_pipeline.contracts.references import BentoRef, DeploymentRef, PredictionsRef, TrainingDatasetRef
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
+from e2i_pipeline.contracts.training import TrainedModelRef
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.bentoml import BentoResource
 from e2i_pipeline.resources.engine import EngineResource
@@ -29,7 +24,12 @@ from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.resources.stages.promotion import verdict_tags
 from e2i_pipeline.storage.references import write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 
 class Answer(NamedTuple):
@@ -99,6 +99,19 @@ class DeploymentResource(dg.ConfigurableResource):
         except ToolRejected as err:
             return Answer(str(err), {"problem": str(err)})
 
+    def note_verdict(self, bento: BentoRef, verdict: Verdict) -> None:
+        """Notes on the registered version inside a Bento whether it was seen to answer."""
+        self.mlflow.note_version(bento.model_name, bento.model_version, verdict_tags(verdict))
+
+    def as_it_stands(self, promotion: PromotionRef) -> PromotionRef:
+        """The decision with the champion of now: a person may have moved the stages since it was made."""
+        if not promotion.name:
+            return promotion
+        champion = self.metadata.champion(promotion.name)
+        if champion is None or promotion.champion is None or champion.version != promotion.champion.version:
+            return promotion.model_copy(update={"champion": champion})
+        return promotion
+
     def deploy(self, promotion: PromotionRef, bento: BentoRef, run_id: str, now: datetime) -> DeploymentRef:
         """Deploys the champion's Bento: this one, or where its version was not promoted, the champion's own.
 
@@ -150,8 +163,7 @@ class DeploymentResource(dg.ConfigurableResource):
             {
                 "patient_journey_id": pa.array(frame["patient_journey_id"].to_numpy(), pa.string()),
                 "observation_date": pa.array(frame["observation_date"].to_numpy(), pa.timestamp("us")),
-                "probability": pa.array(scores, pa.float64()),
-                "is_flagged": pa.array(scores >= (model.manifest.threshold or 1.0), pa.bool_()),
+                **_score_columns(scores, model.manifest),
                 "model_name": pa.array([champion.name] * len(frame), pa.string()),
                 "model_version": pa.array([champion.version] * len(frame), pa.string()),
             }
@@ -171,6 +183,16 @@ class DeploymentResource(dg.ConfigurableResource):
             model_name=champion.name,
             model_version=champion.version,
         )
+
+
+def _score_columns(scores: "np.ndarray", manifest: ModelManifest) -> "dict[str, pa.Array]":
+    """The columns that say what the model answered: a probability and whether it is flagged, or an expected value."""
+    import pyarrow as pa
+
+    if manifest.problem_type == "regression":
+        return {"value": pa.array(scores, pa.float64())}
+    is_flagged = scores >= (manifest.threshold or 1.0)
+    return {"probability": pa.array(scores, pa.float64()), "is_flagged": pa.array(is_flagged, pa.bool_())}
 
 
 def _request(bento: BentoRef) -> Path:

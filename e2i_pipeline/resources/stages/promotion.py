@@ -5,29 +5,28 @@ How a decision is made stands in `domain/promotion.py`; this module fetches, cal
 
 import logging
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.evaluation import EvaluationRef
 from e2i_pipeline.contracts.quality import Verdict
-from e2i_pipeline.contracts.references import (
-    EvaluationRef,
-    ModelVersion,
-    PromotionRef,
-    TrainedModelRef,
-    TrainingDatasetRef,
-)
+from e2i_pipeline.contracts.references import TrainingDatasetRef
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
+from e2i_pipeline.contracts.training import TrainedModelRef
 from e2i_pipeline.domain import promotion
+from e2i_pipeline.domain.champions import PROMOTION, Move, Standing
 from e2i_pipeline.errors import E2IError
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
+from e2i_pipeline.resources.stages.comparison import ComparisonResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
+from e2i_pipeline.resources.stages.stage_moves import DATASET_VERSION, MODEL_SHA256, StageMovesResource
 
-if TYPE_CHECKING:
-    from e2i_pipeline.domain.algorithms import ScoringModel
+EVALUATED, INFRASTRUCTURE = "e2i.evaluation", "e2i.infrastructure"
+"""Tags of a version: what each gate's verdict on it says, `passed` or `failed`; absent while there is none."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +39,11 @@ class PromotionResource(dg.ConfigurableResource):
         metadata: Keeps the `ml_*` rows and the ledger.
         modelling: Reads the rows on which candidate and champion are compared.
         files: Keeps files of the training.
+        moves: Moves versions, and knows who serves.
         stage: Stage that a promoted version gets.
-        margin: By how much a candidate must beat the champion, in AUC.
+        comparisons: Compares candidate and champion.
+        margin: By how much a candidate must beat the champion, in AUC (regression: in R2).
+        significance: Below which the p-value of the paired test must lie.
         dry_run: Whether promotion only says what it would do.
     """
 
@@ -49,14 +51,17 @@ class PromotionResource(dg.ConfigurableResource):
     metadata: MetadataResource
     modelling: ModellingResource
     files: ModelFilesResource
+    moves: StageMovesResource
+    comparisons: ComparisonResource
     stage: str
     margin: float
+    significance: float
     dry_run: bool
 
     def register(
         self, trained: TrainedModelRef, evaluation: EvaluationRef, model_type: str, run_id: str, now: datetime
     ) -> ModelVersion:
-        """Registers the model with its verdict beside it, or finds the version that it has."""
+        """Registers the model with its verdicts beside it, or finds the version that it has."""
         version = self.mlflow.register_model(
             brand=trained.brand,
             model_type=model_type,
@@ -64,15 +69,17 @@ class PromotionResource(dg.ConfigurableResource):
             model_uri=trained.model_uri,
             training_key=trained.key,
             tags={
-                "e2i.meets_success_criteria": str(evaluation.is_passed).lower(),
-                "e2i.test_auc": f"{evaluation.metrics['test']['auc']:.4f}",
+                EVALUATED: _word(evaluation.is_passed),
+                **_scores(evaluation),
+                MODEL_SHA256: trained.version,
+                DATASET_VERSION: self.mlflow.param(trained.mlflow_run_id, "training_dataset"),
             },
             description=" ".join(evaluation.unmet) or "All success criteria are met.",
         )
         self.metadata.record_model(
             version,
             metrics=evaluation.metrics,
-            fairness={},
+            fairness={f"{one.column}/{one.measure}": one.model_dump(mode="json") for one in evaluation.fairness},
             run_id=run_id,
             algorithm=trained.algorithm,
             registered_at=now,
@@ -99,6 +106,11 @@ class PromotionResource(dg.ConfigurableResource):
             return missed
         return f"entry {noted.sequence}" if noted else "not moved: the ledger does not continue it"
 
+    def told_in_ledger(self, name: str) -> str:
+        """How the version that serves came to serve, in a sentence: by whom, when and why."""
+        champion = self.metadata.standing(name).champion
+        return champion.sentence if champion else "No version serves."
+
     def is_registered(self, version: ModelVersion) -> bool:
         """Whether the version is still in the registry and recorded; MLflow is not imported for its own file."""
         rows = self.metadata.rows("ml_model_registry", name=version.name, version=version.version)
@@ -112,28 +124,67 @@ class PromotionResource(dg.ConfigurableResource):
         evaluation: Verdict | None,
         infrastructure: Verdict | None,
         now: datetime,
+        run_id: str = "",
+        actor: str = "pipeline",
     ) -> PromotionRef:
         """Decides whether the candidate replaces the champion, and moves the stages accordingly.
+
+        A version that was rolled back stays where it is: only a person promotes it again.
 
         Raises:
             PromotionBlocked: A verdict is missing, or the infrastructure gate failed.
         """
+        for verdict in filter(None, (evaluation, infrastructure)):
+            self.mlflow.note_version(candidate.name, candidate.version, verdict_tags(verdict))
         promotion.require_verdicts(candidate, evaluation, infrastructure)
-        assert evaluation is not None  # noqa: S101 - require_verdicts has refused it
-        champion = self.mlflow.get_latest_model_version(candidate.name, (self.stage,))
-        ours, theirs = self._compare(dataset, trained, champion)
-        decision = promotion.decide(candidate, evaluation, champion, ours, theirs, self.margin)
-        is_new = decision.is_promoted and (champion is None or champion.version != candidate.version)
-        if decision.is_promoted and not self.dry_run:
-            # For the champion of today it completes what a killed process began, and changes nothing otherwise.
-            champion = self.mlflow.transition_model_stage(candidate.name, candidate.version, self.stage)
-        if champion is not None and champion.version == candidate.version and not self.dry_run:
-            self._record_champion(champion, now)
-        reason = f"{'Dry run, nothing was changed. ' if is_new and self.dry_run else ''}{decision.reason}"
+        assert evaluation is not None and infrastructure is not None  # noqa: PT018, S101 - require_verdicts did
+        with self.moves.turn(candidate.name):
+            standing = self._standing(candidate.name, now)
+            champion = self.mlflow.get_latest_model_version(candidate.name, (self.stage,))
+            if held := standing.held_back(candidate.version):
+                return self._told(candidate, champion, False, held)
+            is_other = champion is not None and champion.version != candidate.version and evaluation.is_passed
+            comparison = (
+                self.comparisons.compare(dataset, trained, champion, run_id, now) if champion and is_other else None
+            )
+            decision = promotion.decide(candidate, evaluation, champion, comparison, self.margin, self.significance)
+            is_new = decision.is_promoted and (champion is None or champion.version != candidate.version)
+            if is_new and self.dry_run:
+                return self._told(candidate, champion, False, f"Dry run, nothing was changed. {decision.reason}")
+            if is_new:
+                verdicts = {verdict.gate: verdict.key.digest for verdict in (evaluation, infrastructure)}
+                facts = self.moves.facts(candidate, verdicts, ())
+                move = self._move(candidate, standing, actor, decision.reason, now)
+                champion = self.moves.move(move._replace(facts=facts), standing, run_id)
+            return self._told(candidate, champion, decision.is_promoted, decision.reason)
+
+    def _standing(self, name: str, now: datetime) -> Standing:
+        """Who serves; a dry run completes nothing either."""
+        return self.metadata.standing(name) if self.dry_run else self.moves.settle(name, now)
+
+    def _move(self, candidate: ModelVersion, standing: Standing, actor: str, reason: str, now: datetime) -> Move:
+        return Move(
+            kind=PROMOTION,
+            name=candidate.name,
+            version=candidate.version,
+            from_stage=candidate.stage,
+            to_stage=self.stage,
+            is_champion=True,
+            champion_before=standing.version or "",
+            actor=actor,
+            is_person=False,
+            reason=reason,
+            at=now,
+        )
+
+    def _told(
+        self, candidate: ModelVersion, champion: ModelVersion | None, is_promoted: bool, reason: str
+    ) -> PromotionRef:
         return PromotionRef(
-            key=content_key(candidate, champion, decision.is_promoted, reason),
-            brand=dataset.brand,
-            is_promoted=decision.is_promoted and not (is_new and self.dry_run),
+            key=content_key(candidate, champion, is_promoted, reason),
+            brand=candidate.brand,
+            name=candidate.name,
+            is_promoted=is_promoted,
             reason=reason,
             champion=champion,
         )
@@ -141,38 +192,28 @@ class PromotionResource(dg.ConfigurableResource):
     @property
     def rule(self) -> str:
         """What decides a promotion beside the verdicts and the data, for a content key."""
-        code = code_version("domain/promotion.py", "domain/metrics.py")
-        return f"{self.stage}/{self.margin}/{self.dry_run}/{code}"
+        code = code_version("domain/promotion.py", "domain/comparison.py", "domain/delong.py")
+        return f"{self.stage}/{self.margin}/{self.significance}/{self.dry_run}/{code}"
 
     def still_stands(self, candidate: ModelVersion, promotion: PromotionRef) -> bool:
-        """Whether a decision is still what the registry shows: its champion serves, and is recorded as serving."""
-        champion = promotion.champion.version if promotion.champion else None
-        if self.mlflow.holder(candidate.name, self.stage) != champion:
+        """Whether a decision is still what ledger, record and registry show: its champion serves."""
+        held = self.metadata.standing(candidate.name).held_back(candidate.version)
+        if held and promotion.reason != held:  # it was rolled back since
             return False
-        return champion != candidate.version or self._recorded_champion(candidate.name) == champion
+        return self.moves.is_settled(candidate.name, promotion.champion.version if promotion.champion else None)
 
-    def _record_champion(self, champion: ModelVersion, now: datetime) -> None:
-        """Records who serves; a process that was killed after the registry's move may have left that undone."""
-        if self._recorded_champion(champion.name) != champion.version:
-            self.metadata.set_stage(champion.name, champion.version, champion.stage, is_champion=True, at=now)
 
-    def _recorded_champion(self, name: str) -> str | None:
-        recorded = self.metadata.champion(name)
-        return recorded.version if recorded else None
+def verdict_tags(verdict: Verdict) -> dict[str, str]:
+    """A verdict as tags of the version that it is about."""
+    name = INFRASTRUCTURE if verdict.gate == "infrastructure" else EVALUATED
+    return {name: _word(verdict.is_passed)}
 
-    def _compare(
-        self, dataset: TrainingDatasetRef, trained: TrainedModelRef, champion: ModelVersion | None
-    ) -> tuple[float, float | None]:
-        """AUC of candidate and champion on the same test rows; the champion's is None where it cannot score them."""
-        from e2i_pipeline.domain import metrics
-        from e2i_pipeline.domain.algorithms import load_model
 
-        frame, outcome = self.modelling.frame(dataset, ["test"])
-        ours = metrics.auc(outcome, self.files.load(trained.location).predict(frame))
-        if champion is None:
-            return ours, None
-        try:
-            theirs: ScoringModel = load_model(self.mlflow.model_files(champion))
-            return ours, metrics.auc(outcome, theirs.predict(frame))
-        except E2IError:
-            return ours, None
+def _word(is_passed: bool) -> str:
+    return "passed" if is_passed else "failed"
+
+
+def _scores(evaluation: EvaluationRef) -> dict[str, str]:
+    """The tag that says how good a version is on the test split."""
+    name = "rmse" if evaluation.problem_type == "regression" else "auc"
+    return {f"e2i.test_{name}": f"{evaluation.metrics['test'][name]:.4f}"}
