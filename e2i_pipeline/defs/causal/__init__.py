@@ -1,0 +1,1 @@
+"""What engagement changes, per brand: protocol, overlap, effect, evaluation, refutation."""
