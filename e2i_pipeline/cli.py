@@ -3,7 +3,8 @@
 `e2i run` calls it for the whole graph of one brand and shows one line a step; `e2i summary` says where the results
 are; `e2i serve` starts the deployed Bento; `e2i dev` starts the UI; `e2i clean` removes old data; `e2i pseudonym`
 hashes identifiers as landing does. What `e2i ledger` and `e2i gate` do stands in `record_commands.py`,
-what `e2i source` does in `source_commands.py`, what `e2i features` does in `feature_commands.py`.
+what `e2i source` does in `source_commands.py`, what `e2i features` does in `feature_commands.py`, what `e2i models`
+does in `model_commands.py`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.contracts.tables import NAMESPACES
 from e2i_pipeline.errors import ConfigurationError, E2IError
 from e2i_pipeline.feature_commands import add_feature_commands
+from e2i_pipeline.model_commands import add_model_commands
 from e2i_pipeline.record_commands import add_record_commands
 from e2i_pipeline.source_commands import add_source_commands
 
@@ -27,6 +29,9 @@ _OWN_STORAGE = (
     "Dagster's default one shows a run that was killed as running for ever, and may find its database locked where "
     "several runs share it: take the section `storage` over from the repository's dagster.yaml, or name a server."
 )
+
+_SELECTIONS = {None: 'not group:"causal"', "causal": "*promoted_effect"}
+"""What a run selects, by its stage: the causal one needs an extra, so that it is not part of the default run."""
 
 _INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a command that a person stopped by Ctrl-C, as shells have it."""
@@ -66,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         sub = commands.add_parser(name, help=what)
         sub.add_argument("--brand", help="a configured brand; by default the first")
+        if name == "run":
+            sub.add_argument(
+                "--stage", choices=("causal",), help="a stage that is not part of the default run, with what it needs"
+            )
         if name in ("serve", "dev"):
             sub.add_argument("--port", type=int, default=3000)
         if name == "clean":
@@ -79,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add_record_commands(commands)
     add_source_commands(commands)
     add_feature_commands(commands)
+    add_model_commands(commands)
     return parser
 
 
@@ -91,10 +101,18 @@ def _brand(asked: str | None, chosen: Settings) -> str:
 
 
 def _run(brand: str, options: argparse.Namespace, chosen: Settings) -> int:
-    print(f"E2I pipeline: the whole graph for {brand}, source {chosen.source.kind}, state in {chosen.state_dir}\n")
+    what = f"the {options.stage} stage" if options.stage else "the whole graph"
+    print(f"E2I pipeline: {what} for {brand}, source {chosen.source.kind}, state in {chosen.state_dir}\n")
     sys.stdout.flush()
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "e2i_pipeline.definitions"]
-    command += ["--select", "*", "--partition", brand, "--config-json", json.dumps({"loggers": {"progress": {}}})]
+    command += [
+        "--select",
+        _SELECTIONS[options.stage],
+        "--partition",
+        brand,
+        "--config-json",
+        json.dumps({"loggers": {"progress": {}}}),
+    ]
     # Dagster's command line is superseded by `dg launch`, which shows no progress yet; its note helps nobody here.
     quiet = {**os.environ, "PYTHONWARNINGS": "ignore", "DAGSTER_HOME": _dagster_home(chosen)}
     status = _wait_for(command, quiet)
@@ -102,6 +120,11 @@ def _run(brand: str, options: argparse.Namespace, chosen: Settings) -> int:
         how = "was interrupted" if status == _INTERRUPTED else f"failed (exit status {status})"
         print(f"\nThe run {how}. What was done stays; run again to go on from there.", file=sys.stderr)
         return status
+    if options.stage:
+        from e2i_pipeline.effect_summary import summarize_effect
+
+        print(summarize_effect(brand, chosen))
+        return 0
     return _summary(brand, options, chosen)
 
 

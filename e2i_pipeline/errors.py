@@ -52,6 +52,12 @@ class LeakageFound(GateBlocked):
     """A modelling dataset knows something that was not known at prediction time."""
 
 
+class TestSplitSealed(GateBlocked):
+    """The outcomes of the test split were asked for off the record."""
+
+    __test__ = False  # pytest takes the name for a test
+
+
 class CohortTooSmall(GateBlocked):
     """Too few journeys, or too few with the outcome, to train and to evaluate honestly."""
 

@@ -7,6 +7,7 @@ from importlib import metadata
 from e2i_pipeline.errors import ConfigurationError
 
 _DISTRIBUTION = "e2i-pipeline"
+_DEVELOPMENT = "dev"  # names what other extras bring too, so that tests find it
 _REQUIREMENT = re.compile(r"""(?P<name>[A-Za-z0-9._-]+)(?:.*extra == ['"](?P<extra>[\w-]+)['"])?""")
 
 
@@ -15,7 +16,8 @@ def missing_package(err: Exception) -> ConfigurationError | None:
     package = (err.name or "").partition(".")[0] if isinstance(err, ModuleNotFoundError) else ""
     if not package or package == __name__.partition(".")[0]:
         return None
-    extra = next((extra for name, extra in _requirements() if name == package.replace("_", "-").lower()), "")
+    named = {extra for name, extra in _requirements() if name == package.replace("_", "-").lower()}
+    extra = min(named - {_DEVELOPMENT}, default=_DEVELOPMENT if named else "")
     comes = f" It comes with the extra {extra}." if extra else ""
     return ConfigurationError(
         f"The Python package {package} is needed here and is not installed in {sys.prefix}.{comes} In the project's "

@@ -9,17 +9,10 @@ from typing import cast
 
 from e2i_pipeline.config.make_arguments import make_arguments
 from e2i_pipeline.config.schema import Settings
-from e2i_pipeline.contracts.references import (
-    BentoRef,
-    DatasetRef,
-    EvaluationRef,
-    ModelVersion,
-    PredictionsRef,
-    PromotionRef,
-    RunReportRef,
-    TrainingDatasetRef,
-    TuningResult,
-)
+from e2i_pipeline.contracts.evaluation import EvaluationRef
+from e2i_pipeline.contracts.references import BentoRef, DatasetRef, PredictionsRef, RunReportRef, TrainingDatasetRef
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
+from e2i_pipeline.contracts.training import TuningResult
 from e2i_pipeline.domain.next_steps import MLFLOW_UI, UI, next_steps
 from e2i_pipeline.domain.overrides import sentence
 from e2i_pipeline.storage.references import ReferenceIOManager
@@ -48,7 +41,7 @@ def summarize(brand: str, chosen: Settings) -> str:
     steps = next_steps(brand, make_arguments(chosen, os.environ), request, is_mlflow_local)
     lines = [
         ("Model", f"{version.name} version {version.version}, {study.algorithm}"),
-        ("Test split", "  ".join(f"{n} {test[k]:.3f}" for n, k in _METRICS)),
+        ("Test split", "  ".join(f"{n} {test[k]:.3f}" for n, k in _METRICS if k in test)),
         ("Criteria", "all met" if evaluation.is_passed else " ".join(evaluation.unmet)),
         ("Promotion", promotion.reason),
         ("Learned from", f"{training.split_counts.get('train', 0):,} journeys, known as of {dataset.as_of:%Y-%m-%d}"),
@@ -66,7 +59,14 @@ def summarize(brand: str, chosen: Settings) -> str:
     return "\n".join(["", *(f"  {name:<14}{text}".rstrip() for name, text in lines), ""])
 
 
-_METRICS = (("AUC", "auc"), ("PR AUC", "pr_auc"), ("Brier", "brier"), ("lift@10%", "lift_at_k"))
+_METRICS = (
+    ("AUC", "auc"),
+    ("PR AUC", "pr_auc"),
+    ("Brier", "brier"),
+    ("lift@10%", "lift_at_k"),
+    ("RMSE", "rmse"),
+    ("R2", "r2"),
+)
 
 
 def _short(location: str) -> str:

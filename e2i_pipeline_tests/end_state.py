@@ -56,6 +56,8 @@ _RECORDS = {
     "ml_ledger": ("sequence", "prev_hash", "hash", "at"),
     "ml_model_registry": (),
     "ml_shap_analyses": ("id", "attribution_key", "location"),
+    # the occasion of a reading names the MLflow run
+    "ml_test_readings": ("id", "occasion", "read_at"),
     "ml_training_runs": (),
 }
 """The metadata tables, each with the columns that depend on the Dagster run."""
@@ -116,15 +118,31 @@ def _tables(root: Path) -> Iterator[tuple[str, Any]]:
                 yield f"table {path.relative_to(root)}", hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _trials(database: Path, tagged: list[Any]) -> Iterator[tuple[str, Any]]:
+    """The nested runs of finished trials, by what they tried: one that was killed is told as failed, and counts."""
+    keys = {run: tags.get("e2i.training_key") for run, *_, tags in tagged}
+    found = []
+    for run, _, status, stage, tags in tagged:
+        if tags.get("e2i.trial_state", "FAIL") != "FAIL":
+            params = sorted(_rows(database, "SELECT key, value FROM params WHERE run_uuid = ?", run))
+            found.append((keys[tags["mlflow.parentRunId"]], status, stage, params))
+    yield "mlflow trials", sorted(found, key=repr)
+
+
 def _tracking(root: Path) -> Iterator[tuple[str, Any]]:
     database = root / "mlflow" / "mlflow.db"
     if not database.is_file():
         return
     runs = "SELECT r.run_uuid, e.name, r.status, r.lifecycle_stage FROM runs r JOIN experiments e USING (experiment_id)"
-    for run, experiment, status, stage in _rows(database, runs):
-        key = dict(_rows(database, "SELECT key, value FROM tags WHERE run_uuid = ?", run)).get("e2i.training_key")
-        name = f"mlflow run {experiment}/{key}"
-        yield f"{name} of {_one(database, 'SELECT count(*) FROM runs')}", f"{status} {stage}"
+    tagged = [
+        (*row, dict(_rows(database, "SELECT key, value FROM tags WHERE run_uuid = ?", row[0])))
+        for row in _rows(database, runs)
+    ]
+    yield from _trials(database, tagged)
+    trainings = [row for row in tagged if "e2i.trial" not in row[-1]]
+    for run, experiment, status, stage, tags in trainings:
+        name = f"mlflow run {experiment}/{tags.get('e2i.training_key')}"
+        yield f"{name} of {len(trainings)}", f"{status} {stage}"
         params = dict(_rows(database, "SELECT key, value FROM params WHERE run_uuid = ?", run))
         yield f"{name} params", params
         yield (

@@ -196,11 +196,12 @@ def test_every_bar_of_the_product_is_found() -> None:
 
     assert list(bars) == names_in(BENCHMARKS)
     promised = {"definitions_import", "step_overhead", "rerun_unchanged", "gate_scan", "gate_overhead"}
-    promised |= {"synthetic_rate"}
+    promised |= {"synthetic_rate", "train_1m", "tracking_overhead"}
+    promised |= {"study_speed", "study_scaling", "effect_fit", "effect_coverage", "effect_null"}
     assert promised <= set(bars)
     for bar in bars.values():
         assert bar.limits
-        assert min(bar.pairs, bar.quick_pairs) >= 2
+        assert min(bar.pairs, bar.quick_pairs) >= (1 if bar.reference.startswith("nothing") else 2)
         assert set(bar.quick_sizes) in (set(), set(bar.sizes))
 
 
@@ -212,6 +213,7 @@ def test_the_limits_of_the_product_are_those_that_were_promised() -> None:
     assert limits["gate_scan"] == [("ratio", 2.0), (peak(2048).figure, 2048), (growth("", 1.1).figure, 1.1)]
     assert limits["gate_overhead"] == [(beyond(3.0).figure, 3.0)]
     assert limits["synthetic_rate"] == [("ratio", 3.0), (peak(2048).figure, 2048)]
+    assert limits["train_1m"] == [("ratio", 1.2), (peak(4096).figure, 4096)]
     assert limits["step_overhead"] == [("ratio", 1.15), (beyond_per("asset", 0.5).figure, 0.5)]
 
 

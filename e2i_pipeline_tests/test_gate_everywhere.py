@@ -14,15 +14,9 @@ import pytest
 
 from e2i_pipeline.config.loader import load_settings
 from e2i_pipeline.contracts.base import Reference
-from e2i_pipeline.contracts.references import (
-    BentoRef,
-    ExperimentScope,
-    ModelVersion,
-    PromotionRef,
-    TrainedModelRef,
-    TrainingDatasetRef,
-    TuningResult,
-)
+from e2i_pipeline.contracts.references import BentoRef, TrainingDatasetRef
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
+from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef, TuningResult
 from e2i_pipeline.defs.resources import build_resources
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.storage.references import write_json

@@ -18,18 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import FileInfo, Run
 
 from e2i_pipeline.config.loader import load_settings
 from e2i_pipeline.contracts.base import Reference
-from e2i_pipeline.contracts.references import (
-    BentoRef,
-    ModelCardRef,
-    ModelVersion,
-    PredictionsRef,
-    TrainingDatasetRef,
-    TuningResult,
-)
+from e2i_pipeline.contracts.references import BentoRef, ModelCardRef, PredictionsRef, TrainingDatasetRef
+from e2i_pipeline.contracts.registry import ModelVersion
+from e2i_pipeline.contracts.training import TuningResult
 from e2i_pipeline.defs.resources import build_resources
 from e2i_pipeline.domain.synthetic import generate
 from e2i_pipeline.resources.engine import parquet
@@ -103,6 +98,23 @@ class Looked:
         return self._resources["io_manager"].current(asset, partition)  # type: ignore[attr-defined]
 
     def mlflow_runs(self) -> list[Run]:
+        """The trainings' runs, without those of trials."""
+        return [run for run in self._runs() if "e2i.trial" not in run.data.tags]
+
+    def mlflow_trials(self, run_id: str) -> dict[str, Run]:
+        """The runs of a training's trials, by the trial's number."""
+        found = [run for run in self._runs() if run.data.tags.get("mlflow.parentRunId") == run_id]
+        trials = {run.data.tags["e2i.trial"]: run for run in found}
+        assert len(trials) == len(found)
+        return trials
+
+    def artifacts(self, run_id: str) -> list[FileInfo]:
+        """The files that lie one folder deep among a run's artifacts."""
+        client = MlflowClient(self._tracking)
+        folders = [one for one in client.list_artifacts(run_id) if one.is_dir]
+        return [file for folder in folders for file in client.list_artifacts(run_id, folder.path)]
+
+    def _runs(self) -> list[Run]:
         client = MlflowClient(self._tracking)
         return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
@@ -210,6 +222,18 @@ def test_there_is_one_mlflow_run_under_the_training_key(looked: Looked, first: R
     assert run.data.metrics["validation_auc"] == pytest.approx(study.best_value)
     assert {"test_auc", "test_brier", "train_auc"} <= set(run.data.metrics)
     assert run.data.params["algorithm"] == study.algorithm
+    [rows] = run.inputs.dataset_inputs
+    assert (rows.dataset.name, rows.dataset.digest) == (
+        "training_dataset/Kisqali",
+        run.data.params["training_dataset"][:32],
+    )
+    assert {column["name"] for column in json.loads(rows.dataset.schema)["mlflow_colspec"]} >= {"age_at_diagnosis"}
+    assert {path.path for path in looked.artifacts(run.info.run_id)} >= {
+        "environment/requirements.lock", "study/trials.json", "study/history.png", "evaluation/evaluation.json",
+    }  # fmt: skip
+    trials = looked.mlflow_trials(run.info.run_id)
+    assert len(trials) == sum(study.trials.values()) == run.data.metrics["trials"]
+    assert not any({"e2i.training_key", "dagster_run_id"} & set(trial.data.tags) for trial in trials.values())
 
 
 def test_one_version_is_in_production(looked: Looked) -> None:
@@ -231,7 +255,7 @@ def test_the_bento_answered_its_golden_request(looked: Looked) -> None:
     assert verdict.is_passed
     assert verdict.run_id == looked.dagster_runs()[-1]
     golden = json.loads(Path(bento.golden_request).read_text(encoding="utf-8"))
-    assert len(golden["rows"]) == len(golden["probabilities"]) >= 7
+    assert len(golden["rows"]) == len(golden["scores"]) >= 7
 
 
 def test_a_covariate_of_one_entry_is_in_every_stage(looked: Looked) -> None:

@@ -9,16 +9,19 @@ from typing import Any
 
 from benchmarks.plain_script.study import Modelling
 from benchmarks.plain_script.tracking import log_files
-from e2i_pipeline.domain import attribution, metrics, narratives, plots
+from e2i_pipeline.contracts.evaluation_rules import EvaluationRules
+from e2i_pipeline.domain import attribution, metrics, narratives
 from e2i_pipeline.domain.algorithms import ScoringModel, load_model
+from e2i_pipeline.domain.evaluation_plots import evaluation_plots
+from e2i_pipeline.domain.judgement import Terms, TestRows, judge_classification
 
-SLICES = ("geographic_region", "gender", "insurance_type", "specialty")
+SLICES = ("geographic_region", "gender", "insurance_type", "specialty", "age_at_diagnosis")
 MOST_SHOWN = 20
 MOST_ROWS = 1000
 
 
 def evaluate(model: ScoringModel, modelling: Modelling) -> dict[str, dict[str, float]]:
-    """Judges the model on each split, and logs figures, curves, calibration and slices.
+    """Judges the model on each split, and logs figures, curves, slices and groups, with intervals.
 
     Returns:
         Metrics by split.
@@ -27,19 +30,23 @@ def evaluate(model: ScoringModel, modelling: Modelling) -> dict[str, dict[str, f
 
     threshold, capacity = model.manifest.threshold or 0.5, modelling.capacity
     found: dict[str, dict[str, float]] = {}
-    for split in ("train", "validation", "test"):
+    for split in ("train", "validation"):
         frame, outcome = modelling.rows(split)
         found[split] = metrics.evaluate(outcome, model.predict(frame), capacity, threshold)
-    frame, outcome = modelling.rows("test")
-    scores = model.predict(frame)
-    curves = metrics.curves(outcome, scores)
-    slices = {
-        name: metrics.evaluate_slices(outcome, scores, frame[name].to_numpy(), capacity, threshold)._asdict()
-        for name in SLICES
-    }
-    content = json.dumps({"metrics": found, "curves": curves, "slices": slices}).encode()
+    chosen = modelling.chosen
+    rules = EvaluationRules.model_validate(chosen["evaluation"])
+    terms = Terms(modelling.scope, rules, chosen["promotion"]["slice_floor"], modelling.seed)
+    frame, outcome = modelling.rows("test", [*SLICES, "patient_id"])
+    patients, names = frame["patient_id"].factorize()
+    features = frame[[feature.name for feature in modelling.features]]
+    rows = TestRows(features, outcome, frame, None if len(names) == len(frame) else patients)
+    own = model.scores(features)
+    judged = judge_classification(model.predict, rows, model.recalibrated(own), own, threshold, terms)
+    found["test"] = judged.metrics
+    content = json.dumps({"metrics": found, "curves": judged.curves, "slices": judged.slices}).encode()
     mlflow.log_metrics({f"{split}_{name}": v for split, values in found.items() for name, v in values.items()})
-    log_files({"evaluation.json": content, **plots.evaluation_plots(curves)}, "evaluation")
+    drawn = evaluation_plots(judged.curves, judged.floors, judged.fairness)
+    log_files({"evaluation.json": content, **{f"{name}.png": png for name, png in drawn.items()}}, "evaluation")
     return found
 
 

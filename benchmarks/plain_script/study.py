@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.evaluation_rules import RecalibrationRules
 from e2i_pipeline.contracts.references import FeatureSpec
-from e2i_pipeline.domain import leakage, metrics
+from e2i_pipeline.contracts.training import ExperimentScope
+from e2i_pipeline.domain import leakage
 from e2i_pipeline.domain.algorithms import ScoringModel, algorithm, fit_model
 from e2i_pipeline.domain.encoding import raw_features
 from e2i_pipeline.domain.examples import example_rows
 from e2i_pipeline.domain.learners import STEP
+from e2i_pipeline.domain.operating_point import set_operating_point
 from e2i_pipeline.domain.search_space import parse_space, suggest
+from e2i_pipeline.domain.selection import compare, patient_folds
 from e2i_pipeline.domain.tuning import Tuning
 
 STARTUP_TRIALS = 10
+STARTUP_COMPLETED = 5
 
 
 class Found(NamedTuple):
@@ -36,6 +41,16 @@ class Modelling:
         self.location, self.features, self.chosen, self.brand = location, tuple(features), chosen, brand
         self.seed = chosen["seed"]
         self.capacity = chosen["success_criteria"]["capacity"]
+        self.scope = ExperimentScope(
+            key=brand,
+            brand=brand,
+            target=chosen["target"],
+            problem_type=chosen["problem_type"],
+            population=brand,
+            observation_window_days=None,
+            prediction_horizon_days=chosen["cohort"]["outcome_window_days"],
+            **chosen["success_criteria"],
+        )
 
     def rows(self, split: str, columns: Sequence[str] = ()) -> Any:
         """A split's features and further columns, and its outcomes."""
@@ -48,7 +63,8 @@ class Modelling:
             query = f"SELECT {wanted} FROM '{self.location}' WHERE data_split = ?"
             frame = connection.execute(query, [split]).df()
         outcomes = frame.pop("target").to_numpy(dtype=np.float64, na_value=np.nan)
-        return raw_features(frame, self.features).join(frame[list(columns)]), outcomes
+        features = raw_features(frame, self.features)
+        return features.join(frame[[name for name in columns if name not in features]]), outcomes
 
     def examples(self, rows: int) -> Any:
         """Made-up rows within the range of the data."""
@@ -90,22 +106,44 @@ class Modelling:
             study_name=self.brand,
             storage=JournalStorage(JournalFileBackend(str(folder / "journal.log"))),
             direction="maximize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=2 * STEP),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_COMPLETED, n_warmup_steps=STEP),
         )
-        for number in range(wanted):
-            # seeded by trial, as the product does, so that a study that was interrupted goes on the same
+        size = settings["search"]["batch_size"]
+        for first in range(0, wanted, size):
+            # seeded by batch, as the product does, so that a study that was interrupted goes on the same
             study.sampler = optuna.samplers.TPESampler(
-                seed=int(content_key(self.seed, number)[:8], 16),
+                seed=int(content_key(self.seed, first)[:8], 16),
                 n_startup_trials=STARTUP_TRIALS,
                 multivariate=True,
                 group=True,
-                constant_liar=False,
+                constant_liar=True,
             )
-            _try(study, tuning, spaces)
-        return _found(study)
+            _try(study, tuning, spaces, min(size, wanted - first))
+        return self._chosen(study, tuning, settings["selection_folds"])
+
+    def _chosen(self, study: Any, tuning: Tuning, count: int) -> Found:
+        """The best trial of the algorithm that cross-validation on train and validation prefers."""
+        import numpy as np
+
+        complete = [t for t in study.trials if t.state.name == "COMPLETE"]
+        best = {
+            name: max((t for t in complete if t.params["algorithm"] == name), key=lambda t: (t.value, -t.number))
+            for name in sorted({t.params["algorithm"] for t in complete})
+        }
+        if len(best) < 2:
+            return _found(study, study.best_trial)
+        patients = [self.rows(split, ["patient_id"])[0]["patient_id"] for split in ("train", "validation")]
+        folds = patient_folds(np.concatenate(patients), tuning.outcomes, count, self.seed)
+        scores = {
+            name: [tuning.held_out(name, t.user_attrs["fit"], folds == k, os.cpu_count() or 1) for k in range(count)]
+            for name, t in best.items()
+        }
+        values = {name: t.value for name, t in best.items()}
+        ranked = compare(scores, dict.fromkeys(best, 0), values, is_maximized=True)
+        return _found(study, best[ranked[0].algorithm])
 
     def fit(self, found: Found) -> ScoringModel:
-        """Fits on train alone, and sets the threshold on validation."""
+        """Fits on train alone, recalibrates and sets the threshold on validation."""
         frame, outcome = self.rows("train")
         model = fit_model(
             found.algorithm,
@@ -119,38 +157,45 @@ class Modelling:
             seed=self.seed,
             threads=os.cpu_count() or 1,
         )
-        held_out, _ = self.rows("validation")
-        return model.with_threshold(metrics.threshold_for(model.predict(held_out), self.capacity))
+        rules = RecalibrationRules.model_validate(self.chosen["evaluation"]["recalibration"])
+        return set_operating_point(model, *self.rows("validation"), self.scope, rules, self.seed)[0]
 
 
 def _space(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(sorted(parse_space(settings["search_space"][name]).items()))
 
 
-def _try(study: Any, tuning: Tuning, spaces: Mapping[str, Any]) -> None:
+def _try(study: Any, tuning: Tuning, spaces: Mapping[str, Any], count: int) -> None:
+    """A batch: its trials are chosen before the first one is tried, and told when the last one has ended."""
     import optuna
 
-    trial = study.ask()
-    name = trial.suggest_categorical("algorithm", list(spaces))
+    batch: list[tuple[Any, str, dict[str, Any]]] = []
+    for _ in range(count):
+        trial = study.ask()
+        name = trial.suggest_categorical("algorithm", list(spaces))
+        batch.append((trial, name, suggest(trial, spaces[name], f"{name}.")))
 
-    def on_step(step: int, value: float) -> None:
-        trial.report(value, step)
-        if trial.should_prune():
-            raise optuna.TrialPruned
+    def tried(trial: Any, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        def on_step(step: int, value: float) -> None:
+            trial.report(value, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
 
-    try:
-        parameters = suggest(trial, spaces[name], f"{name}.")
-        tried = tuning.fit(name, parameters, on_step if algorithm(name).is_incremental else None)
-        trial.set_user_attr("fit", tried.parameters)
-        study.tell(trial, tried.value)
-    except optuna.TrialPruned:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        try:
+            found = tuning.fit(name, parameters, on_step if algorithm(name).is_incremental else None)
+        except optuna.TrialPruned:
+            return {"state": optuna.trial.TrialState.PRUNED}
+        trial.set_user_attr("fit", found.parameters)
+        return {"values": found.value}
+
+    results = [tried(*one) for one in batch]
+    for (trial, _, _), result in zip(batch, results, strict=True):
+        study.tell(trial, **result)
 
 
-def _found(study: Any) -> Found:
+def _found(study: Any, best: Any) -> Found:
     trials = study.get_trials(deepcopy=False)
     states = [trial.state.name for trial in trials]
-    best = study.best_trial
     history = [{"number": t.number, "state": t.state.name, "value": t.value, "parameters": t.params} for t in trials]
     return Found(
         algorithm=best.params["algorithm"],

@@ -50,6 +50,22 @@ def log_study(found: Found) -> None:
     mlflow.log_metrics({"validation_auc": found.best_value, "trials": float(len(found.history))})
     drawn = [(t["number"], t["value"], t["parameters"]["algorithm"]) for t in found.history if t["value"] is not None]
     log_files({"trials.json": json.dumps(found.history).encode(), "history.png": plots.study_history(drawn)}, "study")
+    for trial in found.history:
+        _log_trial(trial)
+
+
+def _log_trial(trial: Mapping[str, Any]) -> None:
+    """One trial as a run beneath the active one."""
+    import mlflow
+    from mlflow.entities import Metric, Param
+
+    client, parent = mlflow.MlflowClient(), mlflow.active_run()
+    assert parent is not None
+    tags = {"mlflow.parentRunId": parent.info.run_id, "trial": str(trial["number"])}
+    run_id = client.create_run(parent.info.experiment_id, tags=tags).info.run_id
+    metrics = [Metric("validation_auc", trial["value"], 0, 0)] if trial["value"] is not None else []
+    client.log_batch(run_id, metrics, [Param(name, str(value)) for name, value in trial["parameters"].items()])
+    client.set_terminated(run_id)
 
 
 def log_files(files: Mapping[str, bytes], place: str) -> None:

@@ -11,14 +11,18 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from e2i_pipeline.config.causal_schema import CausalSettings
+from e2i_pipeline.config.evaluation_schema import PromotionSettings, SuccessCriteria
 from e2i_pipeline.config.feature_schema import FeastSettings, FeatureSettings
 from e2i_pipeline.config.part import Name, Part
 from e2i_pipeline.config.postgres_schema import PostgresSettings
+from e2i_pipeline.config.study_schema import OptunaSettings
+from e2i_pipeline.config.tracking_schema import MlflowSettings
 from e2i_pipeline.contracts.cohort import Absences, CohortDefinition, History, KnownAt
+from e2i_pipeline.contracts.evaluation_rules import EvaluationRules
 from e2i_pipeline.contracts.mapping import TableMapping
 
 _CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
-Parameter = list[bool | int | float | str] | dict[str, bool | int | float]
 
 
 class SyntheticSettings(Part):
@@ -99,15 +103,6 @@ class SourceSettings(Part):
         return self
 
 
-class SuccessCriteria(Part):
-    """What a model must reach on the test split; see `ExperimentScope` for units and ranges."""
-
-    minimum_auc: float = Field(ge=0.5, le=1)
-    minimum_precision_at_k: float = Field(ge=0)
-    maximum_fpr: float = Field(ge=0, le=1)
-    capacity: float = Field(gt=0, lt=1)
-
-
 class SplitSettings(Part):
     """Chronological shares, which sum to 1, and the gap between them in days."""
 
@@ -182,41 +177,6 @@ class GreatExpectationsSettings(Part):
         return place.rstrip("/") if separator else place
 
 
-class StudyDefaults(Part):
-    """What a study optimizes and how it samples and prunes."""
-
-    metric: Literal["auc", "log_loss"]
-    direction: Literal["maximize", "minimize"]
-    sampler: Literal["TPESampler", "RandomSampler"]
-    pruner: Literal["MedianPruner", "HyperbandPruner", "NopPruner"]
-
-
-class SearchSettings(Part):
-    """How long a study may search: trials, seconds, and threads (at most the cores present are used)."""
-
-    n_trials: int = Field(ge=1)
-    timeout: int = Field(ge=1)
-    n_jobs: int = Field(ge=1)
-
-
-class OptunaSettings(Part):
-    """The study: algorithms, their search spaces and when a trial stops early (rounds)."""
-
-    study_defaults: StudyDefaults
-    search: SearchSettings
-    algorithms: list[str] = Field(min_length=1)
-    early_stopping_rounds: int = Field(ge=1)
-    search_space: dict[str, dict[str, Parameter]]
-
-
-class MlflowSettings(Part):
-    """Names and tags in MLflow."""
-
-    experiment_prefix: str
-    default_tags: dict[str, str]
-    model_name_pattern: str
-
-
 class ShapSettings(Part):
     """How attributions are computed: `max_samples` in journeys."""
 
@@ -257,14 +217,6 @@ class OpikSettings(Part):
     project_name: str
     tracing: TracingSettings
     spans: SpanSettings
-
-
-class PromotionSettings(Part):
-    """When a candidate replaces the champion; `min_absolute_change` in AUC."""
-
-    stage: Literal["staging", "shadow", "production"]
-    min_absolute_change: float = Field(ge=0, le=1)
-    dry_run: bool
 
 
 class RetentionSettings(Part):
@@ -333,7 +285,7 @@ class Settings(Part):
     cohort: CohortDefinition
     as_of: datetime | None
     target: Name
-    problem_type: Literal["classification"]
+    problem_type: Literal["classification", "regression"]
     model_type: Name
     seed: int = Field(ge=0)
     success_criteria: SuccessCriteria
@@ -347,7 +299,9 @@ class Settings(Part):
     shap: ShapSettings
     bentoml: BentoSettings
     opik: OpikSettings
+    evaluation: EvaluationRules
     promotion: PromotionSettings
+    causal: CausalSettings
     retention: RetentionSettings
     automation: AutomationSettings
 
@@ -358,4 +312,14 @@ class Settings(Part):
         missing = [a for a in self.optuna.algorithms if a not in self.optuna.search_space]
         if missing:
             raise ValueError(f"optuna.search_space has no entry for {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _of_one_problem(self) -> "Settings":
+        metric, is_regression = self.optuna.study_defaults.metric, self.problem_type == "regression"
+        if (metric in ("rmse", "mae")) != is_regression:
+            wanted = "rmse or mae, with direction: minimize" if is_regression else "auc or log_loss"
+            raise ValueError(
+                f"problem_type is {self.problem_type}, so optuna.study_defaults.metric must be {wanted}; it is {metric}"
+            )
         return self

@@ -135,7 +135,7 @@ class Verdict(Contract):
 
     Attributes:
         key: What it is about.
-        gate: `data_quality`, `evaluation`, `infrastructure` or `parity`.
+        gate: `data_quality`, `evaluation`, `infrastructure`, `parity` or `effect`.
         is_passed: Whether what is downstream may go on.
         reasons: Why not, one sentence each, with counts and the way out; empty where it passed.
         warnings: What did not block.

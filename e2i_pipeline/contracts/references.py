@@ -211,7 +211,7 @@ class TrainingDatasetRef(TableRef):
         dataset_key: Key of the published dataset behind it.
         features: Features in order, as columns of the table.
         split_counts: Rows per split.
-        positives: Rows with the outcome, per split.
+        positives: Rows with the outcome, per split; empty in a regression.
         label_overlap: Training labels that mature after the validation period begins.
         overrides: Overrides behind the published dataset; one on these rows themselves is the gate's to tell.
         contract: Key of the feature definitions behind it (`FeatureContract`); empty where none was written.
@@ -227,147 +227,20 @@ class TrainingDatasetRef(TableRef):
     contract: str = ""
 
 
-class ExperimentScope(Reference):
-    """What is to be predicted and when it counts as good enough; fixed before training.
-
-    Attributes:
-        brand: The brand (partition).
-        target: Outcome column.
-        problem_type: `classification` or `regression`.
-        population: The cohort in words.
-        observation_window_days: Days of history that features may use; None means all of it.
-        prediction_horizon_days: Days after the index date in which the outcome counts.
-        minimum_auc: Success criterion on the test split, 0.5..1.
-        minimum_precision_at_k: Success criterion: precision among the top `capacity` share over the base rate, >= 0.
-        maximum_fpr: Success criterion at the threshold that flags the top `capacity` share, 0..1.
-        capacity: Share of journeys that a team can act on, 0..1.
-    """
-
-    brand: str
-    target: str
-    problem_type: str
-    population: str
-    observation_window_days: int | None
-    prediction_horizon_days: int
-    minimum_auc: float
-    minimum_precision_at_k: float
-    maximum_fpr: float
-    capacity: float
-
-
-class TuningResult(Reference):
-    """The outcome of one hyperparameter study.
-
-    Attributes:
-        key: The training key: brand, dataset version, scope, search space, algorithms, code version and seed.
-        brand: The brand (partition).
-        study: Optuna study name.
-        mlflow_run_id: The training's one MLflow run.
-        mlflow_experiment_id: Its experiment.
-        algorithm: Name of the best algorithm in `domain.algorithms`.
-        parameters: Its best parameters.
-        metric: Name of the optimized metric.
-        best_value: Its value on the validation split.
-        trials: Number of trials per state: `COMPLETE`, `PRUNED`, `FAIL`.
-        seconds: Wall-clock seconds of the study.
-        is_reproducible: False when a time-out cut the study short.
-    """
-
-    brand: str
-    study: str
-    mlflow_run_id: str
-    mlflow_experiment_id: str
-    algorithm: str
-    parameters: dict[str, bool | int | float | str | None]
-    metric: str
-    best_value: float
-    trials: dict[str, int]
-    seconds: float
-    is_reproducible: bool
-
-
-class TrainedModelRef(Reference):
-    """The model fitted with the study's best parameters, as files in open formats.
-
-    Attributes:
-        key: The training key.
-        brand: The brand (partition).
-        algorithm: Name in `domain.algorithms`.
-        location: Folder that holds `model.json` and the files it names.
-        version: SHA-256 over the files.
-        mlflow_run_id: The training's MLflow run.
-        model_uri: The MLflow URI of the logged model.
-        fit_rows: Rows the model was fitted on.
-        seconds: Wall-clock seconds of the fit.
-    """
-
-    brand: str
-    algorithm: str
-    location: str
-    version: str
-    mlflow_run_id: str
-    model_uri: str
-    fit_rows: int
-    seconds: float
-
-
-class EvaluationRef(Reference):
-    """The evaluation of one trained model.
-
-    Attributes:
-        key: The training key.
-        brand: The brand (partition).
-        location: JSON file with metrics, curves and slices.
-        version: SHA-256 of that file.
-        metrics: Metrics per split: `auc`, `pr_auc`, `brier`, `precision_at_k`, `fpr`, `calibration_slope`, ...
-        threshold: Score at or above which a journey is flagged.
-        is_passed: Whether all success criteria are met.
-        unmet: The criteria that are not met, each with its figures.
-    """
-
-    brand: str
-    location: str
-    version: str
-    metrics: dict[str, dict[str, float]]
-    threshold: float
-    is_passed: bool
-    unmet: tuple[str, ...]
-
-
-class ModelVersion(Reference):
-    """A version in the MLflow registry.
-
-    Attributes:
-        key: The training key.
-        brand: The brand (partition).
-        name: Registered name, e.g. `e2i-Kisqali-conversion`.
-        version: Version number as MLflow writes it.
-        mlflow_run_id: The run that made it.
-        model_uri: `models:/<name>/<version>`.
-        stage: `development`, `staging`, `shadow`, `production` or `archived`.
-    """
-
-    brand: str
-    name: str
-    version: str
-    mlflow_run_id: str
-    model_uri: str
-    stage: str
-
-
 class AttributionRef(Reference):
     """SHAP values of one model version on a sample.
 
     Attributes:
         key: Model version and sample.
         brand: The brand (partition).
-        location: Parquet file: one row per sampled journey, one column per feature, on the log-odds margin.
+        location: Parquet file: one row per sampled journey, one column per feature, on the model's margin.
         version: SHA-256 of that file.
         plot: PNG of the summary plot.
         importance: Mean absolute value per feature, normalized to a sum of 1, largest first.
         base_value: Expected margin.
         rows: Sampled journeys.
         method: How the values were computed.
+        unit: Of values and margin: `log-odds`, `probability` or `outcome` (as it is measured).
     """
 
     brand: str
@@ -378,6 +251,7 @@ class AttributionRef(Reference):
     base_value: float
     rows: int
     method: str
+    unit: str = "log-odds"
 
 
 class ModelCardRef(Reference):
@@ -438,22 +312,6 @@ class BentoRef(Reference):
     golden_request: str
     model_name: str
     model_version: str
-
-
-class PromotionRef(Reference):
-    """A promotion decision.
-
-    Attributes:
-        brand: The brand (partition).
-        is_promoted: Whether the candidate now serves.
-        reason: Why, in words.
-        champion: The version that serves after the decision; None where none does.
-    """
-
-    brand: str
-    is_promoted: bool
-    reason: str
-    champion: ModelVersion | None
 
 
 class DeploymentRef(Reference):

@@ -1,4 +1,4 @@
-"""When things run without being asked: one job over everything, a schedule and a sensor that ask for it per brand.
+"""When things run without being asked: a job over everything but effects, a schedule and a sensor that ask for it.
 
 Each run goes as far as the gates let it, and does only what is not done yet. Both are off until somebody switches them
 on. How a change is recognized stands in `policies.py`, when to look in the configuration.
@@ -19,9 +19,16 @@ _CHOSEN = settings().automation
 
 brand_refresh = dg.define_asset_job(
     "brand_refresh",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("causal"),
     partitions_def=BRANDS,
-    description="Everything, from the source tables to the predictions of one brand.",
+    description="Everything but effects, from the source tables to the predictions of one brand.",
+)
+
+effect_refresh = dg.define_asset_job(
+    "effect_refresh",
+    selection=dg.AssetSelection.groups("causal"),
+    partitions_def=BRANDS,
+    description="What engagement changes, for one brand, on the rows that are there. It needs the extra `causal`.",
 )
 
 

@@ -24,7 +24,10 @@ from e2i_pipeline.resources.opik import OpikResource
 from e2i_pipeline.resources.optuna import OptunaResource
 from e2i_pipeline.resources.shap import ShapResource
 from e2i_pipeline.resources.sources import SourceResource
+from e2i_pipeline.resources.stages.causal import CausalResource
+from e2i_pipeline.resources.stages.comparison import ComparisonResource
 from e2i_pipeline.resources.stages.deployment import DeploymentResource
+from e2i_pipeline.resources.stages.effect_registry import EffectRegistryResource
 from e2i_pipeline.resources.stages.evaluation import EvaluationResource
 from e2i_pipeline.resources.stages.explanation import ExplanationResource
 from e2i_pipeline.resources.stages.feature_statistics import FeatureStatisticsResource
@@ -35,8 +38,11 @@ from e2i_pipeline.resources.stages.overrides import OverrideResource
 from e2i_pipeline.resources.stages.parity import ParityResource
 from e2i_pipeline.resources.stages.promotion import PromotionResource
 from e2i_pipeline.resources.stages.publication import PublicationResource
+from e2i_pipeline.resources.stages.registry import RegistryResource
 from e2i_pipeline.resources.stages.retention import RetentionResource
 from e2i_pipeline.resources.stages.run_report import RunReportResource
+from e2i_pipeline.resources.stages.sealed_test import SealedTestResource
+from e2i_pipeline.resources.stages.stage_moves import StageMovesResource
 from e2i_pipeline.resources.stages.training import TrainingResource
 from e2i_pipeline.storage.references import ReferenceIOManager
 from e2i_pipeline.storage.results import ResultStore
@@ -106,6 +112,7 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
         feast=tools["feast"],
         cohort=cohort,
         target=chosen.target,
+        problem_type=chosen.problem_type,
         prediction_lag_days=chosen.features.prediction_lag_days,
         source_columns={c.name: c.column for c in chosen.features.covariates},
     )
@@ -120,6 +127,22 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
         as_of=chosen.as_of.isoformat() if chosen.as_of else "",
         modelling=modelling,
         max_row_drop=chosen.great_expectations.qc_gate.max_row_drop,
+        evaluation=_evaluation(chosen),
+    )
+    sealed = SealedTestResource(
+        metadata=tools["metadata"],
+        modelling=modelling,
+        maximum_candidates=chosen.evaluation.maximum_candidates,
+    )
+    comparisons = ComparisonResource(
+        mlflow=tools["mlflow"],
+        files=files,
+        sealed=sealed,
+        problem_type=chosen.problem_type,
+        confidence=chosen.evaluation.bootstrap.confidence,
+    )
+    moves = StageMovesResource(
+        mlflow=tools["mlflow"], metadata=tools["metadata"], state_dir=state, stage=chosen.promotion.stage
     )
     return {
         "modelling": modelling,
@@ -149,16 +172,52 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
             metric=chosen.optuna.study_defaults.metric,
             direction=chosen.optuna.study_defaults.direction,
             early_stopping_rounds=chosen.optuna.early_stopping_rounds,
+            warm_start=chosen.optuna.warm_start,
+            selection_folds=chosen.optuna.selection_folds,
             seed=chosen.seed,
+            recalibration=chosen.evaluation.recalibration.model_dump(mode="json"),
             statistics=statistics,
             **shared,
         ),
-        "evaluations": EvaluationResource(**shared),
+        "evaluations": EvaluationResource(
+            sealed=sealed,
+            comparisons=comparisons,
+            settings=_evaluation(chosen),
+            model_type=chosen.model_type,
+            stage=chosen.promotion.stage,
+            **shared,
+        ),
         "promotions": PromotionResource(
+            moves=moves,
             stage=chosen.promotion.stage,
             margin=chosen.promotion.min_absolute_change,
+            significance=chosen.promotion.significance,
+            comparisons=comparisons,
             dry_run=chosen.promotion.dry_run,
             **shared,
+        ),
+        "causal": CausalResource(
+            engine=tools["engine"],
+            files=files,
+            metadata=tools["metadata"],
+            chosen=chosen.causal.model_dump(mode="json"),
+            seed=chosen.seed,
+            threads=os.cpu_count() or 1,
+        ),
+        "registry": RegistryResource(
+            moves=moves,
+            gate=gate,
+            bentoml=tools["bentoml"],
+            people=chosen.override.people,
+            names={brand: tools["mlflow"].model_name(brand, chosen.model_type) for brand in chosen.brands},
+            state_dir=state,
+        ),
+        "effects": EffectRegistryResource(
+            mlflow=tools["mlflow"],
+            metadata=tools["metadata"],
+            files=files,
+            moves=moves,
+            dry_run=chosen.promotion.dry_run,
         ),
         "explanation": ExplanationResource(
             shap=tools["shap"], gate=gate, seed=chosen.seed, source=chosen.source.kind, **shared
@@ -180,6 +239,17 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
             make_arguments=make_arguments(chosen, os.environ),
             is_mlflow_local=chosen.stores.mlflow_tracking_uri.get_secret_value().startswith("sqlite:"),
         ),
+    }
+
+
+def _evaluation(chosen: Settings) -> dict[str, Any]:
+    """Everything that is configured about an evaluation."""
+    return {
+        "rules": chosen.evaluation.model_dump(mode="json"),
+        "slice_floor": chosen.promotion.slice_floor,
+        "margin": chosen.promotion.min_absolute_change,
+        "significance": chosen.promotion.significance,
+        "seed": chosen.seed,
     }
 
 
@@ -216,8 +286,9 @@ def _optuna(chosen: Settings) -> OptunaResource:
         sampler=chosen.optuna.study_defaults.sampler,
         pruner=chosen.optuna.study_defaults.pruner,
         n_trials=search.n_trials,
+        batch_size=search.batch_size,
         timeout=search.timeout,
-        n_jobs=min(search.n_jobs, os.cpu_count() or 1),
+        n_jobs=search.n_jobs,
     )
 
 
@@ -227,7 +298,8 @@ def _mlflow(chosen: Settings) -> MlflowResource:
         artifact_root=chosen.stores.mlflow_artifact_root,
         experiment_prefix=chosen.mlflow.experiment_prefix,
         default_tags={**chosen.mlflow.default_tags, "environment": chosen.environment},
-        model_name_pattern=chosen.mlflow.model_name_pattern,
+        model_name_pattern=chosen.mlflow.registry.model_name_pattern,
+        **chosen.mlflow.circuit_breaker.model_dump(),
         lock_dir=f"{chosen.state_dir}/locks",
     )
 
@@ -267,11 +339,13 @@ def build_source(chosen: Settings, engine: EngineResource) -> SourceResource:
 
 
 def _covariate_columns(chosen: Settings) -> dict[str, dict[str, str]]:
-    """The columns that configured covariates are made of, per table, with the type to land them as."""
+    """The columns that covariates and negative controls are made of, per table, with the type to land them as."""
     dtypes = {"numeric": "DOUBLE", "categorical": "VARCHAR", "boolean": "INTEGER"}
     columns: dict[str, dict[str, str]] = {}
     for covariate in chosen.features.covariates:
         columns.setdefault(covariate.table, {})[covariate.column] = dtypes[covariate.dtype]
+    for outcome in chosen.causal.negative_controls:
+        columns.setdefault("patient_journeys", {}).setdefault(outcome, dtypes["numeric"])
     return columns
 
 

@@ -257,28 +257,33 @@ def mature_sql(
     return f"coalesce({closed} AND {column} IS NOT NULL AND {known_at} <= {as_of_literal}, FALSE)"
 
 
-def check_size(counts: Mapping[str, tuple[int, int]], definition: CohortDefinition) -> None:
+def check_size(
+    counts: Mapping[str, tuple[int, int]], definition: CohortDefinition, problem_type: str = "classification"
+) -> None:
     """Refuses a cohort that is too small to train on and to evaluate honestly.
 
     Args:
         counts: Journeys and positives per split (a `SplitCount` or a plain pair); a split that is missing has none.
         definition: The cohort's minimum sizes.
+        problem_type: `classification`, or `regression`: there a journey with a measured outcome counts as a positive
+            one does, since it is what is learned from.
 
     Raises:
         CohortTooSmall: With every count, every minimum that is not met, and what can be done.
     """
     of = {split: SplitCount(*counts.get(split, (0, 0))) for split in LEARNING_SPLITS}
     journeys = sum(c.journeys for c in of.values())
+    what, one = ("positives", "positive") if problem_type == "classification" else ("measured outcomes", "measured")
     required = [
         ("journeys in all splits", journeys, definition.minimum_journeys),
-        ("positives in train", of["train"].positives, definition.minimum_train_positives),
-        ("positives in validation", of["validation"].positives, definition.minimum_evaluation_positives),
-        ("positives in test", of["test"].positives, definition.minimum_evaluation_positives),
+        (f"{what} in train", of["train"].positives, definition.minimum_train_positives),
+        (f"{what} in validation", of["validation"].positives, definition.minimum_evaluation_positives),
+        (f"{what} in test", of["test"].positives, definition.minimum_evaluation_positives),
     ]
-    unmet = [f"{found} {what}, {minimum} needed" for what, found, minimum in required if found < minimum]
+    unmet = [f"{found} {of_what}, {minimum} needed" for of_what, found, minimum in required if found < minimum]
     if not unmet:
         return
-    listed = ", ".join(f"{split} {c.journeys} ({c.positives} positive)" for split, c in of.items())
+    listed = ", ".join(f"{split} {c.journeys} ({c.positives} {one})" for split, c in of.items())
     unassigned = SplitCount(*counts.get("unassigned", (0, 0))).journeys
     raise CohortTooSmall(
         f"The cohort is too small to train on: {'; '.join(unmet)}. Journeys per split: {listed}; unassigned "

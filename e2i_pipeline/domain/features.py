@@ -37,6 +37,24 @@ EVENT_COUNTS = {
 }
 """Cumulative counts of a patient's events: feature to event type."""
 
+
+def observation_window(windows: Sequence[int | None], declared: int | None) -> int | None:
+    """How far back a feature may look, in days; None: as far as the source goes.
+
+    The cumulative counts of the catalogue (`EVENT_COUNTS`) see all that is known, and so does an aggregate without a
+    window, so that a shorter window than all of it can only be declared: by somebody who knows that the source holds
+    no more.
+
+    Args:
+        windows: The window of each configured aggregate in days, None for one without.
+        declared: Days that the configuration declares; None derives them.
+    """
+    if declared is not None:
+        return declared
+    looks_back = [None for _ in EVENT_COUNTS] + list(windows)
+    return None if None in looks_back else max((days for days in looks_back if days is not None), default=None)
+
+
 _ROW_COLUMNS = (
     *("event_timestamp", "created_timestamp", "observation_date", "index_date"),
     *("patient_journey_id", "brand", "target", "data_split"),

@@ -34,7 +34,8 @@ RESERVED_COLUMNS = ("target", "data_split", "is_mature")
 
 SEPARATION_LIMIT = 0.98
 """Univariate AUC on train above which one feature is taken to hold the outcome. A clinical feature that was known
-before the outcome does not reach it; a renamed or recoded outcome does."""
+before the outcome does not reach it; a renamed or recoded outcome does. In a regression, of the outcomes above their
+median against the others: rescaling changes nothing of that."""
 
 MINIMUM_SUPPORT = 20
 """Rows with and rows without the outcome that a feature's separation needs before it counts as one."""
@@ -183,8 +184,10 @@ def _separating(train: "pd.DataFrame", features: Sequence[FeatureSpec]) -> list[
 
     findings: list[LeakageFinding] = []
     target = train["target"].to_numpy(dtype=np.float64, na_value=np.nan)
-    if not np.isin(target[~np.isnan(target)], (0, 1)).all():
-        return findings  # a regression target has no AUC
+    separated = "the outcome"
+    if not np.isin(target[~np.isnan(target)], (0, 1)).all():  # of a regression
+        separated = "outcomes above their median from the others"
+        target = np.where(np.isnan(target), np.nan, target > np.nanmedian(target))
     for feature in features:
         if feature.name not in train.columns:
             continue
@@ -195,9 +198,9 @@ def _separating(train: "pd.DataFrame", features: Sequence[FeatureSpec]) -> list[
         ):
             if auc > SEPARATION_LIMIT:
                 sentence = (
-                    f"The {what} of {feature.name} alone separates the outcome on train with an AUC of {auc:.3f} over "
-                    f"{rows} rows (limit {SEPARATION_LIMIT}): it very likely holds the outcome. Look where its column "
-                    "comes from and when it is filled in, and take it out of features.covariates."
+                    f"The {what} of {feature.name} alone separates {separated} on train with an AUC of {auc:.3f} "
+                    f"over {rows} rows (limit {SEPARATION_LIMIT}): it very likely holds the outcome. Look where its "
+                    "column comes from and when it is filled in, and take it out of features.covariates."
                 )
                 findings.append(
                     LeakageFinding(name="separates_outcome", subject=feature.name, count=rows, sentence=sentence)

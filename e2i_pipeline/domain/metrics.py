@@ -1,14 +1,12 @@
-"""How good predictions are: discrimination, loss, what a team with limited capacity gains, slices and criteria.
+"""How good predictions are: discrimination, loss, what a team with limited capacity gains, slices and curves.
 
-Calibration belongs in `calibration`; which split is judged and what a failed criterion leads to is decided elsewhere.
+Calibration belongs in `calibration`, success criteria in `criteria`; which split is judged is decided elsewhere.
 Everything is independent of the order of rows, ties included.
 """
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from e2i_pipeline.contracts.references import ExperimentScope
 from e2i_pipeline.domain.calibration import calibration_bins, expected_calibration_error, recalibrate
 
 if TYPE_CHECKING:
@@ -59,25 +57,28 @@ def evaluate(y: "ArrayLike", p: "ArrayLike", capacity: float, threshold: float |
     """
     import numpy as np
 
-    outcome, score = _checked(y, p)
-    base_rate = float(outcome.mean())
+    outcome, score = checked(y, p)
+    hits, flagged = cumulated(outcome, score)  # one sorting for all that depends on the order of scores
+    base_rate, positives = float(outcome.mean()), float(outcome.sum())
     cut = threshold_for(score, capacity) if threshold is None else threshold
-    precision = precision_at_k(outcome, score, capacity)
-    k, line = _top(len(score), capacity), recalibrate(outcome, score)
+    k, line = top(len(score), capacity), recalibrate(outcome, score)
+    at_first = float(hits[0]) * k / float(flagged[0])
+    precision = float(np.interp(k, flagged, hits, left=at_first)) / k
+    above = score >= cut
     return {
         "rows": float(len(outcome)),
-        "positives": float(outcome.sum()),
+        "positives": positives,
         "base_rate": base_rate,
-        "auc": auc(outcome, score),
-        "pr_auc": average_precision(outcome, score),
+        "auc": _area(hits, flagged),
+        "pr_auc": _average_precision(hits, flagged),
         "brier": float(np.mean((score - outcome) ** 2)),
-        "log_loss": log_loss(outcome, score),
+        "log_loss": _log_loss(outcome, score),
         "precision_at_k": precision,
         "lift_at_k": precision / base_rate if base_rate else math.nan,
-        "recall_at_k": precision * k / float(outcome.sum()) if base_rate else math.nan,
+        "recall_at_k": precision * k / positives if base_rate else math.nan,
         "threshold": float(cut),
-        "fpr": false_positive_rate(outcome, score, cut),
-        "flagged": float(np.mean(score >= cut)),
+        "fpr": _share(above.sum() - outcome[above].sum(), len(outcome) - positives),
+        "flagged": float(above.mean()),
         "calibration_slope": line.slope,
         "calibration_intercept": line.intercept,
         "ece": expected_calibration_error(outcome, score),
@@ -87,7 +88,7 @@ def evaluate(y: "ArrayLike", p: "ArrayLike", capacity: float, threshold: float |
 def auc(y: "ArrayLike", p: "ArrayLike") -> float:
     """Area under the ROC curve: the probability that a positive scores above a negative, a tie counting half.
 
-    By midranks (Hanley and McNeil, 1982).
+    The trapezoids under the ROC curve, one per distinct score (Hanley and McNeil, 1982).
 
     Args:
         y: Outcomes (rows,), 0 or 1.
@@ -96,17 +97,7 @@ def auc(y: "ArrayLike", p: "ArrayLike") -> float:
     Returns:
         0..1; NaN with one class only.
     """
-    import numpy as np
-
-    outcome, score = _checked(y, p)
-    positives = outcome.sum()
-    negatives = len(outcome) - positives
-    if not positives or not negatives:
-        return math.nan
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    midranks = np.cumsum(counts) - (counts - 1) / 2
-    rank_sum = midranks[inverse] @ outcome
-    return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
+    return _area(*cumulated(*checked(y, p)))
 
 
 def average_precision(y: "ArrayLike", p: "ArrayLike") -> float:
@@ -119,12 +110,7 @@ def average_precision(y: "ArrayLike", p: "ArrayLike") -> float:
     Returns:
         Base rate..1 in expectation; NaN with no positive.
     """
-    import numpy as np
-
-    hits, flagged = _cumulated(*_checked(y, p))
-    if not hits[-1]:
-        return math.nan
-    return float(np.sum(np.diff(hits, prepend=0.0) * hits / flagged) / hits[-1])
+    return _average_precision(*cumulated(*checked(y, p)))
 
 
 def log_loss(y: "ArrayLike", p: "ArrayLike") -> float:
@@ -134,11 +120,7 @@ def log_loss(y: "ArrayLike", p: "ArrayLike") -> float:
         y: Outcomes (rows,), 0 or 1.
         p: Predicted probabilities (rows,), 0..1.
     """
-    import numpy as np
-
-    outcome, score = _checked(y, p)
-    clipped = np.clip(score, _EPSILON, 1 - _EPSILON)
-    return float(-np.mean(outcome * np.log(clipped) + (1 - outcome) * np.log1p(-clipped)))
+    return _log_loss(*checked(y, p))
 
 
 def threshold_for(p: "ArrayLike", capacity: float) -> float:
@@ -154,7 +136,7 @@ def threshold_for(p: "ArrayLike", capacity: float) -> float:
     import numpy as np
 
     score = np.asarray(p, dtype=np.float64)
-    k = _top(len(score), capacity)
+    k = top(len(score), capacity)
     return float(np.partition(score, len(score) - k)[len(score) - k])
 
 
@@ -169,8 +151,8 @@ def precision_at_k(y: "ArrayLike", p: "ArrayLike", capacity: float) -> float:
     Returns:
         0..1. Rows that tie at the cut count by their own share: what a random choice among them gives on average.
     """
-    outcome, score = _checked(y, p)
-    k, cut = _top(len(score), capacity), threshold_for(score, capacity)
+    outcome, score = checked(y, p)
+    k, cut = top(len(score), capacity), threshold_for(score, capacity)
     above, tied = score > cut, score == cut
     expected = float(outcome[above].sum()) + float(outcome[tied].mean()) * (k - int(above.sum()))
     return expected / k
@@ -184,11 +166,9 @@ def false_positive_rate(y: "ArrayLike", p: "ArrayLike", threshold: float) -> flo
         p: Scores (rows,), 0..1.
         threshold: Score.
     """
-    import numpy as np
-
-    outcome, score = _checked(y, p)
+    outcome, score = checked(y, p)
     negatives = score[outcome == 0]
-    return float(np.mean(negatives >= threshold)) if len(negatives) else math.nan
+    return _share((negatives >= threshold).sum(), len(negatives))
 
 
 def evaluate_slices(
@@ -218,7 +198,7 @@ def evaluate_slices(
     import numpy as np
     import pandas as pd
 
-    outcome, score = _checked(y, p)
+    outcome, score = checked(y, p)
     column = pd.Series(np.asarray(values, dtype=object))
     names = column.map(str, na_action="ignore").where(column.notna(), "missing")
     if len(names) != len(outcome):
@@ -250,8 +230,8 @@ def curves(y: "ArrayLike", p: "ArrayLike", points: int = CURVE_POINTS) -> dict[s
     """
     import numpy as np
 
-    outcome, score = _checked(y, p)
-    hits, flagged = _cumulated(outcome, score)
+    outcome, score = checked(y, p)
+    hits, flagged = cumulated(outcome, score)
     positives, rows = hits[-1], len(outcome)
     if not 0 < positives < rows:
         raise ValueError(f"curves need both classes; got {int(positives)} positives in {rows} rows")
@@ -274,35 +254,12 @@ def curves(y: "ArrayLike", p: "ArrayLike", points: int = CURVE_POINTS) -> dict[s
     }
 
 
-def criteria_unmet(metrics: Mapping[str, float], scope: ExperimentScope) -> tuple[str, ...]:
-    """The success criteria that are not met.
+def checked(y: "ArrayLike", p: "ArrayLike") -> "tuple[np.ndarray, np.ndarray]":
+    """Outcomes and scores as float64 (rows,) each.
 
-    Args:
-        metrics: What `evaluate` returned, for the split that the criteria are about (test).
-        scope: The criteria.
-
-    Returns:
-        One sentence per unmet criterion, with its figures; empty where all are met. A metric that could not be
-        computed does not meet its criterion.
+    Raises:
+        ValueError: As for `evaluate`.
     """
-    share = f"the top {scope.capacity:.0%}"
-    lift, lift_text = metrics["lift_at_k"], f"precision among {share} over the base rate"
-    criteria = (
-        ("AUC", metrics["auc"], scope.minimum_auc, True),
-        (lift_text, lift, scope.minimum_precision_at_k, True),
-        (f"false positive rate at the threshold for {share}", metrics["fpr"], scope.maximum_fpr, False),
-    )
-    unmet: list[str] = []
-    for name, value, bound, is_minimum in criteria:
-        kind = "minimum" if is_minimum else "maximum"
-        if math.isnan(value):
-            unmet.append(f"{name} could not be computed ({kind} {bound:.3f}): an outcome class is missing.")
-        elif (value < bound) if is_minimum else (value > bound):
-            unmet.append(f"{name} is {value:.3f}, {'below' if is_minimum else 'above'} the {kind} {bound:.3f}.")
-    return tuple(unmet)
-
-
-def _checked(y: "ArrayLike", p: "ArrayLike") -> "tuple[np.ndarray, np.ndarray]":
     import numpy as np
 
     outcome, score = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
@@ -317,16 +274,52 @@ def _checked(y: "ArrayLike", p: "ArrayLike") -> "tuple[np.ndarray, np.ndarray]":
     return outcome, score
 
 
-def _cumulated(outcome: "np.ndarray", score: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """Positives and rows at or above each distinct score, by falling score."""
+def cumulated(outcome: "np.ndarray", score: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """Positives and rows at or above each distinct score, by falling score, (distinct scores,) each."""
     import numpy as np
 
-    order = np.argsort(-score, kind="stable")
-    last_of_tie = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    order = np.argsort(score)[::-1]  # within a tie the order does not matter: only its end is read
+    ranked = score[order]
+    last_of_tie = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(score) - 1)
     return np.cumsum(outcome[order])[last_of_tie], last_of_tie + 1.0
 
 
-def _top(rows: int, capacity: float) -> int:
+def top(rows: int, capacity: float) -> int:
+    """How many rows the top `capacity` share is: rounded down, at least 1.
+
+    Raises:
+        ValueError: `capacity` does not lie between 0 and 1.
+    """
     if not 0 < capacity < 1:
         raise ValueError(f"capacity must lie between 0 and 1; got {capacity}")
     return max(1, int(rows * capacity + 1e-9))
+
+
+def _area(hits: "np.ndarray", flagged: "np.ndarray") -> float:
+    import numpy as np
+
+    false, positives = flagged - hits, float(hits[-1])
+    negatives = float(false[-1])
+    if not positives or not negatives:
+        return math.nan
+    area = np.sum(np.diff(false, prepend=0.0) * (hits + np.append(0.0, hits[:-1]))) / 2
+    return float(area / (positives * negatives))
+
+
+def _average_precision(hits: "np.ndarray", flagged: "np.ndarray") -> float:
+    import numpy as np
+
+    if not hits[-1]:
+        return math.nan
+    return float(np.sum(np.diff(hits, prepend=0.0) * hits / flagged) / hits[-1])
+
+
+def _log_loss(outcome: "np.ndarray", score: "np.ndarray") -> float:
+    import numpy as np
+
+    clipped = np.clip(score, _EPSILON, 1 - _EPSILON)
+    return float(-np.mean(np.log(np.where(outcome == 1, clipped, 1 - clipped))))
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else math.nan

@@ -18,12 +18,13 @@ LONGEST_ACTOR, LONGEST_REASON = 255, 2_000
 _MAIL = re.compile(r"[^@\s<>\"',;]+@[^@\s<>\"',;]+\.[^@\s<>\"',;.]{2,}")
 
 
-def checked_actor(actor: str, people: Sequence[str] = ()) -> str:
+def checked_actor(actor: str, people: Sequence[str] = (), what: str = "override") -> str:
     """The person who answers, as the ledger is to name them.
 
     Args:
         actor: What was given.
         people: The configured people, by e-mail address or name; empty lets anybody with an e-mail address answer.
+        what: What is to be answered for, for the message.
 
     Raises:
         OverrideRefused: It names nobody, or nobody who may.
@@ -31,22 +32,27 @@ def checked_actor(actor: str, people: Sequence[str] = ()) -> str:
     given = _one_line(actor)
     known = {_one_line(person).casefold(): _one_line(person) for person in people}
     if not given:
-        raise OverrideRefused("An override needs an actor, and none was given. Say who answers for it.")
+        raise OverrideRefused(f"{_a(what)} needs an actor, and none was given. Say who answers for it.")
     if known and given.casefold() not in known:
         raise OverrideRefused(
-            f"{given} is not among the {len(known)} people of the setting override.people, who alone may override the "
-            "gate. Nothing was recorded. Ask one of them, or add the name by review."
+            f"{given} is not among the {len(known)} people of the setting override.people, who alone may answer for "
+            f"{_a(what).lower()}. Nothing was recorded. Ask one of them, or add the name by review."
         )
     if not known and (not _MAIL.fullmatch(given) or len(given) > LONGEST_ACTOR):
         raise OverrideRefused(
-            f"The actor of an override must be a person, by e-mail address, and {given[:80]!r} is none. Nothing was "
-            "recorded. Give your address, or list names in the setting override.people."
+            f"The actor of {_a(what).lower()} must be a person, by e-mail address, and {given[:80]!r} is none. Nothing "
+            "was recorded. Give your address, or list names in the setting override.people."
         )
     return known.get(given.casefold(), given)
 
 
-def checked_reason(reason: str) -> str:
+def checked_reason(reason: str, what: str = "override", why: str = "why the table may pass as it is") -> str:
     """The reason, blanks and line ends as single spaces.
+
+    Args:
+        reason: What was given.
+        what: What is to be answered for, for the message.
+        why: What the reason should say, for the message.
 
     Raises:
         OverrideRefused: It is shorter than `SHORTEST_REASON` or longer than `LONGEST_REASON` characters.
@@ -54,8 +60,8 @@ def checked_reason(reason: str) -> str:
     given = _one_line(reason)
     if not SHORTEST_REASON <= len(given) <= LONGEST_REASON:
         raise OverrideRefused(
-            f"An override needs a reason of {SHORTEST_REASON} to {LONGEST_REASON:,} characters, and this one has "
-            f"{len(given):,}. Nothing was recorded. Say why the table may pass as it is, for whoever reads it later."
+            f"{_a(what)} needs a reason of {SHORTEST_REASON} to {LONGEST_REASON:,} characters, and this one has "
+            f"{len(given):,}. Nothing was recorded. Say {why}, for whoever reads it later."
         )
     return given
 
@@ -110,6 +116,10 @@ def _counts(report: ValidationReport, min_pass_rate: float) -> str:
         f"{len(report.outcomes)} expectations failed, {report.skipped} were skipped; {unexpected:,} of {tested:,} "
         f"tested rows do not pass, a pass rate of {report.pass_rate:.4f}, and at least {min_pass_rate} is wanted."
     )
+
+
+def _a(what: str) -> str:
+    return f"{'An' if what[0] in 'aeiou' else 'A'} {what}"
 
 
 def _one_line(text: str) -> str:

@@ -4,37 +4,13 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 100
-
-
-def evaluation_plots(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, bytes]:
-    """ROC, precision-recall, calibration and lift side by side.
-
-    Args:
-        curves: What `metrics.curves` returned.
-
-    Returns:
-        One PNG under `curves`.
-    """
-    figure = figure_of(11, 2.9)
-    roc, pr, calibration, lift = figure.subplots(1, 4)
-    roc.plot(curves["roc"]["fpr"], curves["roc"]["tpr"])
-    roc.plot([0, 1], [0, 1], linestyle=":", color="grey")
-    roc.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
-    pr.plot(curves["pr"]["recall"], curves["pr"]["precision"])
-    pr.set(title="Precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.02))
-    calibration.plot(curves["calibration"]["predicted"], curves["calibration"]["observed"], marker="o", markersize=3)
-    calibration.plot([0, 1], [0, 1], linestyle=":", color="grey")
-    calibration.set(title="Calibration", xlabel="predicted", ylabel="observed")
-    lift.plot(curves["lift"]["flagged"], curves["lift"]["lift"])
-    lift.set(title="Lift", xlabel="share flagged", ylabel="lift over base rate")
-    return {"curves": png_of(figure)}
 
 
 def study_history(trials: Sequence[tuple[int, float, str]]) -> bytes:

@@ -6,6 +6,7 @@ is escaped.
 """
 
 from e2i_pipeline.domain import report_data_sections as from_data
+from e2i_pipeline.domain import report_evaluation_sections as from_evaluation
 from e2i_pipeline.domain import report_sections as from_model
 from e2i_pipeline.domain import report_use_sections as from_use
 from e2i_pipeline.domain.report_data import ModelCardData
@@ -27,8 +28,10 @@ def model_card(data: ModelCardData) -> str:
     sections = (
         Section("purpose", "What it predicts", from_model.purpose(data)),
         Section("criteria", "Success criteria", from_model.criteria(data)),
+        Section("gate", "Evaluation gate", from_evaluation.gate(data)),
         Section("performance", "Performance", from_model.performance(data)),
         Section("groups", "By group", from_model.slices(data)),
+        Section("fairness", "Between groups", from_evaluation.fairness(data)),
         Section("drivers", "What moves the scores", from_model.drivers(data)),
         Section("limits", "Use and limits", from_use.limits(data)),
         Section("data", "Training data", from_data.training_data(data)),
@@ -45,7 +48,7 @@ def model_card(data: ModelCardData) -> str:
 
 def _header(data: ModelCardData, title: str) -> Html:
     scope, test = data.scope, data.evaluation.metrics.get("test", {})
-    met = pill("all criteria met", "good") if data.evaluation.is_passed else pill("criteria not met", "bad")
+    met = pill("gate passed", "good") if data.evaluation.is_passed else pill("gate not passed", "bad")
     rows, positives = data.training.split_counts.get("test"), data.training.positives.get("test")
     lead = (
         f"Gives each {data.version.brand} journey the probability of {scope.target} within "

@@ -27,6 +27,7 @@ class Chart(NamedTuple):
         top: Upper end of the vertical axis; the lower is 0, the horizontal axis goes from 0 to `right`.
         right: Right end of the horizontal axis.
         is_dotted: Whether each point is drawn.
+        before: Another curve to hold it against, drawn faint.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Chart(NamedTuple):
     top: float = 1.0
     right: float = 1.0
     is_dotted: bool = False
+    before: Points = ()
 
 
 def charts(curves: Mapping[str, Mapping[str, Sequence[float]]], base_rate: float) -> list[Html]:
@@ -57,19 +59,46 @@ def charts(curves: Mapping[str, Mapping[str, Sequence[float]]], base_rate: float
         found.append(Chart("Precision and recall", caption, "recall", "precision", pr, line))
     if calibration := _points(curves, "calibration", "predicted", "observed"):
         caption = "Observed share by predicted probability; on the diagonal the model means what it says."
-        end = _round_up(max(max(point) for point in calibration))
+        before = _points(curves, "calibration_before", "predicted", "observed")
+        caption += " Faint: before recalibration." if before else ""
+        end = _round_up(max(max(point) for point in (*calibration, *before)))
         diagonal = [(0.0, 0.0), (end, end)]
-        found.append(Chart("Calibration", caption, "predicted", "observed", calibration, diagonal, end, end, True))
+        found.append(
+            Chart("Calibration", caption, "predicted", "observed", calibration, diagonal, end, end, True, before)
+        )
     if lift := [point for point in _points(curves, "lift", "flagged", "lift") if point[0] >= FROM_SHARE]:
         caption = f"Outcomes among the flagged over the base rate, from the top {FROM_SHARE:.0%} on; dashed is chance."
         end = _round_up(max(y for _, y in lift))
         found.append(Chart("Lift", caption, "share flagged", "times the base rate", lift, [(0, 1), (1, 1)], end))
+    if decision := _points(curves, "decision", "threshold", "model"):
+        found.append(_decision(decision, _points(curves, "decision", "threshold", "all")))
     return [draw(chart) for chart in found]
+
+
+def _decision(model: Points, everybody: Points) -> Chart:
+    """The decision curve from a net benefit of 0, which is that of acting on nobody, upwards."""
+    caption = (
+        "What acting on scores above a threshold is worth, per journey; dashed is acting on everybody, the axis on "
+        "nobody."
+    )
+    top = _round_up(max(*(y for _, y in model), 0.01))
+    reference = [(x, y) for x, y in everybody if y >= 0] or [(0.0, 0.0)]
+    return Chart(
+        "Decision curve",
+        caption,
+        "threshold probability",
+        "net benefit",
+        model,
+        reference,
+        top,
+        _round_up(model[-1][0]),
+    )
 
 
 def draw(chart: Chart) -> Html:
     """One chart as a figure with its caption."""
-    curve = [_line(chart, chart.reference, "ref"), _line(chart, chart.points, "curve")]
+    faint = [_line(chart, chart.before, "before")] if chart.before else []
+    curve = [_line(chart, chart.reference, "ref"), *faint, _line(chart, chart.points, "curve")]
     return _figure(chart, [_axis(chart), *curve, *([_dots(chart)] if chart.is_dotted else [])])
 
 

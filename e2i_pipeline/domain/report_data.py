@@ -9,22 +9,20 @@ from typing import Any
 from pydantic import Field
 
 from e2i_pipeline.contracts.base import Contract
+from e2i_pipeline.contracts.evaluation import EvaluationDetail, EvaluationRef
 from e2i_pipeline.contracts.quality import ValidationReport, Verdict
 from e2i_pipeline.contracts.references import (
     AttributionRef,
     BentoRef,
     DatasetRef,
     DeploymentRef,
-    EvaluationRef,
-    ExperimentScope,
     FeatureRegistryRef,
-    ModelVersion,
     OnlineFeaturesRef,
     PredictionsRef,
-    PromotionRef,
     TrainingDatasetRef,
-    TuningResult,
 )
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
+from e2i_pipeline.contracts.training import ExperimentScope, TuningResult
 from e2i_pipeline.domain.run_times import StepTime
 
 
@@ -59,6 +57,7 @@ class StageResults(Contract):
         verdicts: The gates' verdicts.
         curves: `roc`, `pr`, `lift` and `calibration` of the test split, as `metrics.curves` gives them.
         slices: Column to metrics per value, on the test split.
+        detail: What else the evaluation found: floors of the slices, recalibration, behaviour.
         narrative: The drivers in words, one sentence each.
         history_plot: PNG of the study's history, base64; empty where there is none.
         summary_plot: PNG of the SHAP summary, base64; empty where there is none.
@@ -82,6 +81,7 @@ class StageResults(Contract):
     verdicts: tuple[Verdict, ...] = ()
     curves: dict[str, dict[str, list[float]]] = Field(default={})
     slices: dict[str, SliceTable] = Field(default={})
+    detail: EvaluationDetail = EvaluationDetail()
     narrative: tuple[str, ...] = ()
     history_plot: str = ""
     summary_plot: str = ""
@@ -193,9 +193,11 @@ class Scores(Contract):
         mean: Mean probability, 0..1; None where there are too few to say.
         tenths: The journeys in ten groups of equal size, highest scores first; empty where a group would be too small
             to be shown.
+        is_regression: Whether the scores are expected outcomes, of which nothing more is told here.
     """
 
     rows: int
+    is_regression: bool = False
     flagged: int | None = None
     mean: float | None = None
     tenths: tuple[ScoreTenth, ...] = ()

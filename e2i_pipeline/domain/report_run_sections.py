@@ -189,7 +189,7 @@ def predictions(data: RunReportData) -> Html:
                     "This run": _state("batch_predictions", data.run.made),
                 }
             ),
-            chart or note("Too few journeys to be shown by decile."),
+            None if scores.is_regression else chart or note("Too few journeys to be shown by decile."),
         ]
     )
 
@@ -269,10 +269,12 @@ def _of_check(data: RunReportData, name: str, title: str, words: tuple[str, str]
 
 
 def _criteria(data: RunReportData) -> Gate:
-    asked = len(data.evaluation.unmet)
+    failed = [f for f in data.evaluation.findings if not f.is_passed]
+    warned = sum(not f.is_blocking for f in failed)
+    detail = f"criteria, calibration, slices, fairness, behaviour{f'; {warned} warned' if warned else ''}"
     if data.evaluation.is_passed:
-        return Gate("Success criteria", "good", "all met", "set before training")
-    return Gate("Success criteria", "warn", f"{asked} not met", "set before training")
+        return Gate("Evaluation", "good", "passed", detail)
+    return Gate("Evaluation", "warn", f"{len(data.evaluation.unmet)} not met", detail)
 
 
 def _bento(data: RunReportData) -> Gate:

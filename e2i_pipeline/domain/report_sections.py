@@ -3,11 +3,14 @@
 Sections on the data stand in `report_data_sections`, on use and limits in `report_use_sections`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from e2i_pipeline.contracts.evaluation import SliceFloor
+from e2i_pipeline.domain.criteria import criteria as criteria_of
 from e2i_pipeline.domain.metrics import MINIMUM_CELL
 from e2i_pipeline.domain.report_charts import charts
 from e2i_pipeline.domain.report_data import SliceTable, StageResults
+from e2i_pipeline.domain.report_evaluation_sections import interval
 from e2i_pipeline.domain.report_parts import (
     Content,
     Html,
@@ -42,11 +45,11 @@ METRICS: tuple[tuple[str, str, Written], ...] = (
     ("calibration_intercept", "Calibration intercept", times),
     ("ece", "Calibration error", figure),
     ("log_loss", "Log loss", figure),
+    ("rmse", "RMSE", figure),
+    ("mae", "MAE", figure),
+    ("r2", "R2", figure),
 )
 """Name in the evaluation, name on the page and how it is written, in the order shown."""
-
-SLICE_FLOOR = 0.05
-"""AUC below the overall one from which a slice is marked: the default of the promotion rule."""
 
 MAX_BARS = 20
 
@@ -57,12 +60,15 @@ def purpose(data: StageResults) -> Html:
     history = "all of it" if scope.observation_window_days is None else f"the last {scope.observation_window_days} days"
     return terms(
         {
-            "Predicts": f"{scope.target} within {scope.prediction_horizon_days} days, as a probability from 0 to 1",
+            "Predicts": f"{scope.target} within {scope.prediction_horizon_days} days, as "
+            + ("a number" if scope.problem_type == "regression" else "a probability from 0 to 1"),
             "For": scope.population,
             "Prediction time": "the journey's index date plus the configured lag; a feature sees only what had "
             "happened and was known by then",
             "History used": history,
-            "Flags": f"scores of {figure(data.evaluation.threshold, 4)} and above, which is the top "
+            "Flags": ""
+            if scope.problem_type == "regression"
+            else f"scores of {figure(data.evaluation.threshold, 4)} and above, which is the top "
             f"{percent(scope.capacity, 0)} of the validation split",
             "Algorithm": data.study.algorithm,
             "Stage": joined([pill(data.version.stage, "good" if data.version.stage == "production" else "")]),
@@ -73,6 +79,8 @@ def purpose(data: StageResults) -> Html:
 def criteria(data: StageResults) -> Html:
     """The success criteria, set before training, and what the test split gave."""
     scope, found = data.scope, data.evaluation.metrics.get("test", {})
+    if scope.problem_type == "regression":
+        return _regression_criteria(data)
     share = percent(scope.capacity, 0)
     wanted: tuple[tuple[str, float | None, str, Written, float, bool], ...] = (
         ("AUC", found.get("auc"), f"at least {figure(scope.minimum_auc, 2)}", figure, scope.minimum_auc, True),
@@ -101,12 +109,27 @@ def criteria(data: StageResults) -> Html:
     return joined([table(("Criterion", "Set before", "Test split", ""), rows, (2, 3), "Success criteria"), said])
 
 
+def _regression_criteria(data: StageResults) -> Html:
+    rows: list[list[Content]] = []
+    for one in criteria_of(data.evaluation.metrics.get("test", {}), data.scope):
+        bound = f"at {'least' if one.is_minimum else 'most'} {figure(one.bound)}"
+        rows.append([one.name, bound, figure(one.value), pill("met", "good") if one.is_met else pill("not met", "bad")])
+    if not rows:
+        return note("No success criterion was set for this regression.")
+    return table(("Criterion", "Set before", "Test split", ""), rows, (2, 3), "Success criteria")
+
+
 def performance(data: StageResults) -> Html:
     """Metrics per split, and the curves of the test split."""
     metrics = data.evaluation.metrics
     splits = [s for s in SPLIT_ORDER if s in metrics] + [s for s in metrics if s not in SPLIT_ORDER]
+    intervals = data.evaluation.intervals
     rows = [
-        [name, *(written(metrics[split].get(key)) for split in splits)]
+        [
+            name,
+            *(written(metrics[split].get(key)) for split in splits),
+            *([interval(intervals.get(key))] if intervals else []),
+        ]
         for key, name, written in METRICS
         if any(key in metrics[split] for split in splits)
     ]
@@ -114,7 +137,12 @@ def performance(data: StageResults) -> Html:
     drawn = charts(data.curves, rates.get("base_rate", 0.0))
     return joined(
         [
-            table(("Metric", *splits), rows, range(1, len(splits) + 1), "Metrics per split"),
+            table(
+                ("Metric", *splits, *(["test, interval"] if intervals else [])),
+                rows,
+                range(1, len(splits) + 1),
+                "Metrics per split",
+            ),
             note(
                 f"Capacity is the top {percent(data.scope.capacity, 0)}. Train figures flatter: the model learned from "
                 "them. Test journeys begin after all training journeys."
@@ -128,16 +156,19 @@ def slices(data: StageResults) -> Html | None:
     """Metrics per group of the test split."""
     if not data.slices:
         return None
-    overall = data.evaluation.metrics.get("test", {}).get("auc")
+    floors = {(one.column, one.value): one for one in data.detail.floors}
+    floor = f" {figure(data.detail.floors[0].floor)}" if data.detail.floors else ""
     parts: list[Content] = [
         note(
             f"Test split. Groups of fewer than {MINIMUM_CELL} journeys are not shown, nor counts of outcomes below "
-            f"that. Marked: an AUC more than {SLICE_FLOOR} below the overall {figure(overall)}. Small groups vary by "
-            "chance alone."
+            f"that. Marked: a group whose whole interval lies beyond the bound{floor}. Intervals hold for all groups "
+            "together; small groups vary by chance alone."
         )
     ]
+    is_regression = data.scope.problem_type == "regression"
     for column, found in data.slices.items():
-        parts += [el("h3", column), _slice_table(column, found, overall), _suppressed(found)]
+        shown = _error_table(column, found, floors) if is_regression else _slice_table(column, found, floors)
+        parts += [el("h3", column), shown, _suppressed(found)]
     return joined(parts)
 
 
@@ -165,35 +196,55 @@ def drivers(data: StageResults) -> Html:
             picture,
             note(
                 f"Share of the mean absolute SHAP value over {count(data.attribution.rows)} journeys of the test "
-                f"split, on the log-odds margin; {data.attribution.method}; base value "
-                f"{figure(data.attribution.base_value)} log-odds."
+                f"split, in units of {data.attribution.unit}; {data.attribution.method}; base value "
+                f"{figure(data.attribution.base_value)}."
             ),
         ]
     )
 
 
-def _slice_table(column: str, found: SliceTable, overall: float | None) -> Html:
-    heads = ("Group", "Journeys", "Outcomes", "Base rate", "AUC", "Lift", "FPR", "Calibration slope")
-    # what was stored and read back has lost its order
-    largest_first = sorted(found.metrics.items(), key=lambda item: -(item[1].get("rows") or 0))
-    rows = [_slice_row(value, metrics, overall) for value, metrics in largest_first]
+Floors = Mapping[tuple[str, str], SliceFloor]
+
+
+def _slice_table(column: str, found: SliceTable, floors: Floors) -> Html:
+    heads = ("Group", "Journeys", "Outcomes", "Base rate", "AUC", "Interval", "Lift", "FPR", "Calibration slope")
+    rows = [_slice_row(value, metrics, floors.get((column, value))) for value, metrics in _largest_first(found)]
     return table(heads, rows, range(1, len(heads)), f"Metrics by {column}")
 
 
-def _slice_row(value: str, metrics: dict[str, float | None], overall: float | None) -> Sequence[Content]:
-    auc, positives = metrics.get("auc"), metrics.get("positives")
-    is_low = auc is not None and overall is not None and auc < overall - SLICE_FLOOR
+def _error_table(column: str, found: SliceTable, floors: Floors) -> Html:
+    rows: list[list[Content]] = []
+    for value, metrics in _largest_first(found):
+        bound = floors.get((column, value))
+        error = _marked(metrics.get("rmse"), bound)
+        reach = interval(bound.score) if bound else ""
+        rows.append([value, count(metrics.get("rows")), error, reach, figure(metrics.get("r2"))])
+    return table(("Group", "Journeys", "RMSE", "Interval", "R2"), rows, range(1, 5), f"Errors by {column}")
+
+
+def _slice_row(value: str, metrics: dict[str, float | None], floor: SliceFloor | None) -> Sequence[Content]:
+    positives = metrics.get("positives")
     is_shown = positives is not None and positives >= MINIMUM_CELL
     return [
         value,
         count(metrics.get("rows")),
         count(positives) if is_shown else f"under {MINIMUM_CELL}",
         percent(metrics.get("base_rate")) if is_shown else "",
-        pill(figure(auc), "warn") if is_low else figure(auc),
+        _marked(metrics.get("auc"), floor),
+        interval(floor.score) if floor else "",
         times(metrics.get("lift_at_k")),
         percent(metrics.get("fpr")),
         times(metrics.get("calibration_slope")),
     ]
+
+
+def _largest_first(found: SliceTable) -> list[tuple[str, dict[str, float | None]]]:
+    """The slices; what was stored and read back has lost its order."""
+    return sorted(found.metrics.items(), key=lambda item: -(item[1].get("rows") or 0))
+
+
+def _marked(score: float | None, floor: SliceFloor | None) -> Content:
+    return pill(figure(score), "warn") if floor and not floor.is_met else figure(score)
 
 
 def _suppressed(found: SliceTable) -> Html | None:

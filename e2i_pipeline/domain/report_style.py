@@ -98,6 +98,7 @@ svg { display: block; width: 100%; height: auto; font: 11px ui-sans-serif, syste
 svg text { fill: var(--soft); font-variant-numeric: tabular-nums; }
 svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .ref { fill: none; stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 4 4; }
+svg .before { fill: none; stroke: var(--soft); stroke-width: 1.4; opacity: 0.7; }
 svg .curve { fill: none; stroke: var(--accent); stroke-width: 2.2; stroke-linejoin: round; }
 svg .dot { fill: var(--accent); }
 svg .column { fill: var(--accent); }

@@ -87,7 +87,8 @@ def found_limits(data: StageResults) -> list[str]:
         found.append("The data are synthetic: the figures show that the pipeline works, not how well it would do.")
     found += [f"{sentence(verdict.override)}." for verdict in data.verdicts if verdict.override]
     if not data.evaluation.is_passed:
-        found.append("The success criteria are not all met; the version is registered so that people can see why.")
+        found.append("The evaluation gate is not passed; the version is registered so that people can see why.")
+    found += data.evaluation.warnings
     positives = data.training.positives.get("test", 0)
     if positives < FEW_OUTCOMES:
         found.append(
@@ -105,7 +106,7 @@ def found_limits(data: StageResults) -> list[str]:
         found.append("A time-out cut the search short, so it cannot be repeated exactly.")
     return [
         *found,
-        "One chronological split, one training: the figures say nothing about how much another would differ.",
+        "One chronological split, one training: the intervals tell of other patients, not of another training.",
     ]
 
 

@@ -5,6 +5,7 @@ anywhere, everything that comes from data is escaped, and nothing is said about 
 """
 
 from e2i_pipeline.domain import report_data_sections as from_data
+from e2i_pipeline.domain import report_evaluation_sections as from_evaluation
 from e2i_pipeline.domain import report_run_sections as from_run
 from e2i_pipeline.domain import report_sections as from_model
 from e2i_pipeline.domain import report_use_sections as from_use
@@ -43,8 +44,10 @@ def run_report(data: RunReportData) -> str:
         Section("online", "Online store", from_run.online(data)),
         Section("study", "Hyperparameter study", from_data.study(data)),
         Section("criteria", "Success criteria", from_model.criteria(data)),
+        Section("gate", "Evaluation gate", from_evaluation.gate(data)),
         Section("performance", "Performance", from_model.performance(data)),
         Section("groups", "By group", from_model.slices(data)),
+        Section("fairness", "Between groups", from_evaluation.fairness(data)),
         Section("limits", "Limits of these figures", bullets(from_use.found_limits(data))),
         Section("drivers", "What moves the scores", from_model.drivers(data)),
         Section("bento", "Bento", from_run.bento(data)),

@@ -17,7 +17,7 @@ from e2i_pipeline.metadata.database import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
+HEAD = "0006"
 """The newest revision; a test compares it with the scripts."""
 
 SCRIPTS = Path(__file__).resolve().parent / "migrations"

@@ -71,7 +71,7 @@ class GateVerdict(Base):
 
     Attributes:
         key: Digest of the key (`VerdictKey.digest`).
-        gate: `data_quality`, `evaluation`, `infrastructure` or `parity`.
+        gate: `data_quality`, `evaluation`, `infrastructure`, `parity` or `effect`.
         reasons: Why it did not pass, one sentence each.
         warnings: What did not block.
         decided_at: When (UTC).
@@ -79,7 +79,7 @@ class GateVerdict(Base):
 
     __tablename__ = "ml_gate_verdicts"
     __table_args__ = (
-        CheckConstraint("gate IN ('data_quality', 'evaluation', 'infrastructure', 'parity')", name="gate"),
+        CheckConstraint("gate IN ('data_quality', 'evaluation', 'infrastructure', 'parity', 'effect')", name="gate"),
         Index(None, "subject", "data_version", "gate"),
     )
 

@@ -2,10 +2,10 @@
 
 from sqlalchemy import MetaData
 
-from e2i_pipeline.metadata import features, ledger, operations, quality, training
+from e2i_pipeline.metadata import evaluation, features, ledger, operations, quality, training
 from e2i_pipeline.metadata.base import Base
 
-MODULES = (quality, training, features, operations, ledger)
+MODULES = (quality, training, evaluation, features, operations, ledger)
 """The modules that define tables."""
 
 METADATA: MetaData = Base.metadata

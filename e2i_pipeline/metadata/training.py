@@ -32,6 +32,8 @@ class Experiment(RunLinks, Base):
     minimum_precision_at_k: Mapped[float]
     maximum_fpr: Mapped[float]
     capacity: Mapped[float]
+    minimum_r2: Mapped[float | None]
+    maximum_rmse: Mapped[float | None]
     mlflow_experiment_id: Mapped[str] = mapped_column(KEY, default="")
 
 

@@ -15,10 +15,12 @@ from pydantic import Field
 from e2i_pipeline.errors import ConfigurationError, ToolRejected
 from e2i_pipeline.resources.ledger_anchor import FileAnchor
 from e2i_pipeline.resources.records.base import Row
+from e2i_pipeline.resources.records.evaluation import EvaluationRecords
 from e2i_pipeline.resources.records.features import FeatureRecords
 from e2i_pipeline.resources.records.ledger import LedgerRecords
 from e2i_pipeline.resources.records.operations import OperationRecords
 from e2i_pipeline.resources.records.quality import QualityRecords
+from e2i_pipeline.resources.records.registry import RegistryRecords
 from e2i_pipeline.resources.records.training import TrainingRecords
 
 if TYPE_CHECKING:
@@ -26,7 +28,14 @@ if TYPE_CHECKING:
 
 
 class MetadataResource(
-    QualityRecords, TrainingRecords, FeatureRecords, OperationRecords, LedgerRecords, dg.ConfigurableResource
+    QualityRecords,
+    TrainingRecords,
+    RegistryRecords,
+    EvaluationRecords,
+    FeatureRecords,
+    OperationRecords,
+    LedgerRecords,
+    dg.ConfigurableResource,
 ):
     """The `ml_*` tables, the gate's verdicts and the ledger. Essential: a stage that cannot record fails.
 

@@ -171,6 +171,10 @@ class Spool:
                 self._keep(waiting[delivered:])
         return delivered
 
+    def count(self, counts: Callable[[Record], bool]) -> int:
+        """Number of waiting records for which a condition holds."""
+        return sum(1 for record in self._read() if counts(record)) if self.file.exists() else 0
+
     def __len__(self) -> int:
         """Number of records that wait."""
         try:

@@ -13,12 +13,15 @@ from typing import Any
 
 import dagster as dg
 
-from e2i_pipeline.contracts import references as contracts
+from e2i_pipeline.contracts import causal, evaluation, references, registry, training
 from e2i_pipeline.contracts.base import Reference
 from e2i_pipeline.errors import ReferenceNotFound
 from e2i_pipeline.failures import failure
 from e2i_pipeline.storage.keeping import keep_for_use
 from e2i_pipeline.storage.scratch import clear_abandoned, scratch_file
+
+CONTRACTS = (causal, evaluation, references, registry, training)
+"""The modules whose references an asset may return."""
 
 WHOLE = "_all_"
 """Name in place of a partition, for an asset that has none."""
@@ -53,7 +56,7 @@ class ReferenceIOManager(dg.ConfigurableIOManager):
             asset = context.asset_key.to_user_string() if context.has_asset_key else context.name
             raise TypeError(
                 f"{asset} returned a {type(obj).__name__}. An asset returns a frozen reference from "
-                "e2i_pipeline/contracts/references.py; the data itself stays in its own tool."
+                "e2i_pipeline/contracts/; the data itself stays in its own tool."
             )
         stored = {"type": type(obj).__name__, "reference": obj.model_dump(mode="json")}
         write_json(self._path(context, self._place_of(context.run_id)), stored)
@@ -139,7 +142,8 @@ def _changed_at(path: Path) -> float:
 
 def parse_reference(stored: dict[str, Any]) -> Reference:
     """Reads a reference back from its JSON form `{"type": ..., "reference": {...}}`."""
-    kind: type[Reference] = getattr(contracts, stored["type"])
+    name = stored["type"]
+    kind: type[Reference] = getattr(next((m for m in CONTRACTS if hasattr(m, name)), references), name)
     return kind.model_validate(stored["reference"])
 
 

@@ -25,7 +25,7 @@ EXPENSIVE = {
 }
 """What takes from half a second to ten to import, and is no part of loading."""
 
-STAGES = ("source", "features", "training", "explanation", "serving")
+STAGES = ("source", "features", "training", "causal", "explanation", "serving")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,7 @@ def test_what_a_later_stage_rests_on_is_blocked_by_a_check(described: dict[str, 
         "hcp_profiles": {"hcp_profiles_passes_the_gate"},
         "engagement_events": {"engagement_events_passes_the_gate"},
         "training_dataset": {"training_dataset_passes_the_gate", "training_dataset_has_no_leakage"},
+        "target_trial_protocol": {"no_covariate_is_from_after_time_zero"},
         "bento": {"bento_answers_golden_request"},
         "online_features": {"online_features_match_the_offline_store"},
     }

@@ -1,29 +1,33 @@
 """A model card's data with every section filled, some of it hostile, some of it missing."""
 
 import base64
+import functools
 from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from e2i_pipeline.contracts.evaluation import Comparison, EvaluationDetail, EvaluationRef, Recalibrated, TestReadings
+from e2i_pipeline.contracts.evaluation_rules import EvaluationRules
 from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport, Verdict, VerdictKey
 from e2i_pipeline.contracts.references import (
     AttributionRef,
     BentoRef,
     DatasetRef,
     DefectCount,
-    EvaluationRef,
-    ExperimentScope,
     FeatureRegistryRef,
     FeatureSpec,
-    ModelVersion,
-    PromotionRef,
     SplitCuts,
     TableRef,
     TrainingDatasetRef,
-    TuningResult,
 )
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
+from e2i_pipeline.contracts.training import ExperimentScope, TuningResult
 from e2i_pipeline.domain import metrics
+from e2i_pipeline.domain.comparison import compare
+from e2i_pipeline.domain.evaluation_gate import readings_finding
+from e2i_pipeline.domain.judgement import Judgement, Terms, TestRows, judge_classification
 from e2i_pipeline.domain.report_data import ModelCardData, SliceTable
 
 BRAND, KEY = "Kisqali", "5f0c" * 8
@@ -44,6 +48,23 @@ FEATURES = (
 )
 
 
+SCOPE = ExperimentScope(
+    key="s",
+    brand=BRAND,
+    target="treatment_initiated",
+    problem_type="classification",
+    population="Each patient's first Kisqali journey with a mature outcome",
+    observation_window_days=None,
+    prediction_horizon_days=180,
+    minimum_auc=0.6,
+    minimum_precision_at_k=1.2,
+    maximum_fpr=0.2,
+    capacity=0.1,
+)
+
+READINGS = TestReadings(candidates=11, readings=12, maximum=10)
+
+
 def outcomes(rows: int = 3000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outcomes, scores and regions of made-up test journeys."""
     random = np.random.default_rng(3)
@@ -52,9 +73,28 @@ def outcomes(rows: int = 3000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return outcome, score, random.choice(["south", "west", "midwest", "northeast"], rows, p=[0.5, 0.3, 0.19, 0.01])
 
 
+@functools.cache
+def judgement() -> Judgement:
+    """What the made-up test journeys say of the made-up model."""
+    outcome, score, region = outcomes()
+    rows = TestRows(pd.DataFrame({"score": score}), outcome, pd.DataFrame({"geographic_region": region}))
+    rules = EvaluationRules.model_validate({"bootstrap": {"resamples": 200}})
+    threshold = metrics.threshold_for(score, 0.1)
+    return judge_classification(
+        lambda frame: frame["score"].to_numpy(), rows, score, score**1.5, threshold, Terms(SCOPE, rules, 0.05, 1)
+    )
+
+
+def _comparison() -> Comparison:
+    outcome, score, _ = outcomes()
+    found = compare("classification", "6", outcome, score, np.sqrt(np.random.default_rng(4).permutation(score)), 0.95)
+    assert found is not None
+    return found
+
+
 def card_data(**changes: Any) -> ModelCardData:
     """The example, with some of it replaced."""
-    outcome, score, region = outcomes()
+    (outcome, score, region), judged = outcomes(), judgement()
     found = metrics.evaluate(outcome, score, 0.1)
     by_region = metrics.evaluate_slices(outcome, score, region, 0.1, found["threshold"])
     base = {
@@ -85,19 +125,7 @@ def card_data(**changes: Any) -> ModelCardData:
             positives={"train": 2250, "validation": 741, "test": int(outcome.sum()), "holdout": 170},
             label_overlap=1204,
         ),
-        "scope": ExperimentScope(
-            key="s",
-            brand=BRAND,
-            target="treatment_initiated",
-            problem_type="classification",
-            population="Each patient's first Kisqali journey with a mature outcome",
-            observation_window_days=None,
-            prediction_horizon_days=180,
-            minimum_auc=0.6,
-            minimum_precision_at_k=1.2,
-            maximum_fpr=0.2,
-            capacity=0.1,
-        ),
+        "scope": SCOPE,
         "study": TuningResult(
             key=KEY,
             brand=BRAND,
@@ -121,6 +149,12 @@ def card_data(**changes: Any) -> ModelCardData:
             threshold=found["threshold"],
             is_passed=True,
             unmet=(),
+            scope_key="s",
+            intervals=judged.intervals,
+            findings=(*judged.findings, readings_finding(READINGS)),
+            fairness=judged.fairness,
+            comparison=_comparison(),
+            readings=READINGS,
         ),
         "version": ModelVersion(
             key=KEY,
@@ -144,7 +178,12 @@ def card_data(**changes: Any) -> ModelCardData:
         ),
         "reports": _reports(),
         "verdicts": _verdicts(),
-        "curves": metrics.curves(outcome, score),
+        "curves": judged.curves,
+        "detail": EvaluationDetail(
+            floors=judged.floors,
+            recalibration=Recalibrated(method="platt", rows=3000, reason="Platt helps on validation: it does."),
+            behaviour=tuple(one.sentence for one in judged.behaviour),
+        ),
         "slices": {"geographic_region": SliceTable(**by_region._asdict())},
         "narrative": ("disease_severity carries 48% of the model's movement: higher values go with higher scores.",),
         "summary_plot": ONE_PIXEL,

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from e2i_pipeline.contracts.quality import Verdict, VerdictKey
-from e2i_pipeline.contracts.references import DeploymentRef, ModelVersion, OnlineFeaturesRef, PredictionsRef
+from e2i_pipeline.contracts.references import DeploymentRef, OnlineFeaturesRef, PredictionsRef
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.domain.report_data import (
     CheckOutcome,
     GoldenAnswer,

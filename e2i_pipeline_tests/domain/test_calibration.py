@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from e2i_pipeline.domain.calibration import calibration_bins, expected_calibration_error, recalibrate
+from e2i_pipeline.domain.calibration import calibration_bins, expected_calibration_error, highest_error, recalibrate
 
 
 def _world(rows: int, slope: float, intercept: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -86,3 +86,13 @@ def test_the_order_of_rows_does_not_matter(rows: list[tuple[bool, float]]) -> No
     error = expected_calibration_error(y, p)
     assert 0 <= error <= 1
     assert expected_calibration_error(y[::-1], p[::-1]) == pytest.approx(error, abs=1e-12)
+
+
+def test_chance_adds_to_the_calibration_error_of_few_rows() -> None:
+    rng = np.random.default_rng(1)
+    p = rng.beta(2, 5, 500)
+    shown = [expected_calibration_error((rng.random(500) < p).astype(float), p) for _ in range(300)]
+    assert np.mean(np.array(shown) > highest_error(p, 0.0, seed=1)) == pytest.approx(0.05, abs=0.03)
+    shifted = np.clip(p + 0.05, 0, 1)
+    shown = [expected_calibration_error((rng.random(500) < shifted).astype(float), p) for _ in range(300)]
+    assert np.mean(np.array(shown) > highest_error(p, 0.05, seed=1)) == pytest.approx(0.05, abs=0.03)

@@ -13,6 +13,7 @@ from e2i_pipeline.domain.features import (
     HCP_FEATURES,
     PATIENT_FEATURES,
     model_features,
+    observation_window,
     plan_view,
 )
 from e2i_pipeline.errors import ConfigurationError
@@ -169,3 +170,8 @@ def test_covariates_of_touches_and_profiles_belong_to_their_own_views() -> None:
 def test_a_covariate_named_twice_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="extra is already the name"):
         plan_view(PATIENT_FEATURES, _tables(), [_covariate(), _covariate(column="drug_class")])
+
+
+def test_the_observation_window_is_all_of_it_unless_somebody_declares_another() -> None:
+    assert observation_window([90, 30], None) is None  # the cumulative counts see all that is known
+    assert observation_window([90, None], 365) == 365

@@ -183,10 +183,15 @@ def test_separation_without_support_does_not_count() -> None:
     assert only(audit(frame, numeric("score"))).name == "separates_outcome"
 
 
-def test_regression_target_is_not_taken_for_classes() -> None:
+def test_in_a_regression_a_feature_that_is_the_outcome_rescaled_is_found_and_a_good_predictor_is_not() -> None:
     frame = clean_frame()
-    frame["target"] = frame["age"] * 2
+    noise = np.random.default_rng(2).normal(size=ROWS)
+    frame["target"] = 2 * frame["age"] + frame["age"].std() * noise
     assert audit(frame, FEATURES) == ()
+    frame["target"] = np.exp(frame["age"] / 10)
+    found = only(audit(frame, FEATURES))
+    assert (found.name, found.subject) == ("separates_outcome", "age")
+    assert "separates outcomes above their median from the others" in found.sentence
 
 
 def test_feature_known_only_after_the_prediction_time_is_found() -> None:

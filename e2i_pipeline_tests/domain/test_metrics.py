@@ -8,22 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from e2i_pipeline.contracts.references import ExperimentScope
 from e2i_pipeline.domain import metrics
-
-SCOPE = ExperimentScope(
-    key="k",
-    brand="Kisqali",
-    target="treatment_initiated",
-    problem_type="classification",
-    population="journeys",
-    observation_window_days=None,
-    prediction_horizon_days=180,
-    minimum_auc=0.6,
-    minimum_precision_at_k=1.2,
-    maximum_fpr=0.2,
-    capacity=0.1,
-)
 
 outcomes_and_scores = st.lists(
     st.tuples(st.booleans(), st.floats(0, 1) | st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=2, max_size=80
@@ -174,21 +159,3 @@ def test_curves_are_short_and_those_of_scikit_learn() -> None:
 def test_curves_need_both_classes() -> None:
     with pytest.raises(ValueError, match="0 positives in 3 rows"):
         metrics.curves([0, 0, 0], [0.1, 0.2, 0.3])
-
-
-def test_met_criteria_say_nothing() -> None:
-    assert metrics.criteria_unmet({"auc": 0.6, "lift_at_k": 1.2, "fpr": 0.2}, SCOPE) == ()
-
-
-def test_unmet_criteria_say_their_figures() -> None:
-    unmet = metrics.criteria_unmet({"auc": 0.583, "lift_at_k": 1.05, "fpr": 0.31}, SCOPE)
-    assert unmet == (
-        "AUC is 0.583, below the minimum 0.600.",
-        "precision among the top 10% over the base rate is 1.050, below the minimum 1.200.",
-        "false positive rate at the threshold for the top 10% is 0.310, above the maximum 0.200.",
-    )
-
-
-def test_a_metric_that_could_not_be_computed_does_not_pass() -> None:
-    unmet = metrics.criteria_unmet({"auc": math.nan, "lift_at_k": 2.0, "fpr": 0.1}, SCOPE)
-    assert unmet == ("AUC could not be computed (minimum 0.600): an outcome class is missing.",)

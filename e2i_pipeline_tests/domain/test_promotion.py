@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from e2i_pipeline.contracts.evaluation import Comparison, Interval
 from e2i_pipeline.contracts.quality import Verdict, VerdictKey
-from e2i_pipeline.contracts.references import ModelVersion
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.domain.promotion import Decision, decide, require_verdicts
 from e2i_pipeline.errors import PromotionBlocked
 
-MARGIN = 0.002
+MARGIN, SIGNIFICANCE = 0.002, 0.05
 
 
 def version(number: str, stage: str = "development") -> ModelVersion:
@@ -32,8 +33,22 @@ def verdict(*reasons: str, gate: str = "evaluation") -> Verdict:
     )
 
 
-def judged(champion_auc: float | None, candidate_auc: float = 0.75, *unmet: str) -> Decision:
-    return decide(version("2"), verdict(*unmet), version("1", "production"), candidate_auc, champion_auc, MARGIN)
+def compared(champion_auc: float, candidate_auc: float = 0.75, p_value: float = 0.01) -> Comparison:
+    gain = candidate_auc - champion_auc
+    return Comparison(
+        champion="1",
+        metric="auc",
+        candidate_value=candidate_auc,
+        champion_value=champion_auc,
+        gain=Interval(estimate=gain, low=gain - 0.01, high=gain + 0.01),
+        p_value=p_value,
+        test="DeLong's paired test",
+        rows=3000,
+    )
+
+
+def judged(comparison: Comparison | None, *unmet: str) -> Decision:
+    return decide(version("2"), verdict(*unmet), version("1", "production"), comparison, MARGIN, SIGNIFICANCE)
 
 
 def test_both_verdicts_open_the_decision() -> None:
@@ -67,20 +82,22 @@ def test_a_missing_verdict_or_a_failed_infrastructure_gate_is_refused(
 
 
 def test_the_first_good_model_is_promoted() -> None:
-    decision = decide(version("1"), verdict(), None, 0.75, None, MARGIN)
+    decision = decide(version("1"), verdict(), None, None, MARGIN, SIGNIFICANCE)
 
     assert decision.is_promoted
     assert "there is no champion yet" in decision.reason
 
 
 def test_a_first_model_that_misses_its_criteria_is_not() -> None:
-    decision = decide(version("1"), verdict("AUC 0.55 is below 0.60."), None, 0.55, None, MARGIN)
+    decision = decide(version("1"), verdict("AUC 0.55 is below 0.60."), None, None, MARGIN, SIGNIFICANCE)
 
-    assert decision == Decision(False, "Success criteria are not met, so nothing is promoted: AUC 0.55 is below 0.60.")
+    assert decision == Decision(
+        False, "The evaluation gate is not passed, so nothing is promoted: AUC 0.55 is below 0.60."
+    )
 
 
 def test_missed_criteria_keep_the_champion_however_much_better_the_candidate_is() -> None:
-    decision = judged(0.50, 0.90, "Too many false positives.")
+    decision = judged(compared(0.50, 0.90), "Too many false positives.")
 
     assert not decision.is_promoted
     assert "version 1 keeps serving: Too many false positives." in decision.reason
@@ -90,14 +107,23 @@ def test_missed_criteria_keep_the_champion_however_much_better_the_candidate_is(
     ("champion_auc", "is_promoted"), [(0.74, True), (0.7479, True), (0.7481, False), (0.75, False), (0.80, False)]
 )
 def test_the_candidate_must_win_by_the_margin(champion_auc: float, is_promoted: bool) -> None:
-    decision = judged(champion_auc)
+    decision = judged(compared(champion_auc))
 
     assert decision.is_promoted is is_promoted
-    assert f"AUC 0.7500 against {champion_auc:.4f} of version 1 on the same rows" in decision.reason
+    assert f"AUC 0.7500 against {champion_auc:.4f} of version 1 on the same 3000 rows" in decision.reason
+
+
+@pytest.mark.parametrize(("p_value", "is_promoted"), [(0.049, True), (0.05, False), (0.4, False)])
+def test_the_candidate_must_win_by_more_than_chance(p_value: float, is_promoted: bool) -> None:
+    decision = judged(compared(0.74, p_value=p_value))
+
+    assert decision.is_promoted is is_promoted
+    assert f"DeLong's paired test: p = {p_value:.3f}" in decision.reason
+    assert ("not by more than chance at 0.05" in decision.reason) is not is_promoted
 
 
 def test_exactly_the_margin_is_enough() -> None:
-    assert decide(version("2"), verdict(), version("1"), 0.75, 0.5, 0.25).is_promoted
+    assert decide(version("2"), verdict(), version("1"), compared(0.5), 0.25, SIGNIFICANCE).is_promoted
 
 
 def test_a_champion_that_cannot_score_the_rows_stays_and_the_way_out_is_named() -> None:
@@ -112,6 +138,6 @@ def test_a_champion_that_cannot_score_the_rows_stays_and_the_way_out_is_named() 
 def test_deciding_again_on_the_champion_changes_nothing(unmet: tuple[str, ...]) -> None:
     champion = version("2", "production")
 
-    assert decide(version("2"), verdict(*unmet), champion, 0.7, 0.7, MARGIN) == Decision(
+    assert decide(version("2"), verdict(*unmet), champion, None, MARGIN, SIGNIFICANCE) == Decision(
         True, "Version 2 is the champion already."
     )

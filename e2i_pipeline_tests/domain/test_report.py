@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from e2i_pipeline.contracts.evaluation import Interval, SliceFloor
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.domain.report import model_card
 from e2i_pipeline.domain.report_data import SliceTable
@@ -41,7 +42,7 @@ def test_each_section_is_reached_from_the_navigation() -> None:
     targets = [v[1:] for name, v in page.attributes if name == "href"]
     anchors = [v for name, v in page.attributes if name == "id"]
     assert targets == anchors
-    assert len(anchors) == len(set(anchors)) == 14
+    assert len(anchors) == len(set(anchors)) == 16
 
 
 def test_what_a_reader_looks_for_is_there() -> None:
@@ -111,10 +112,10 @@ def test_criteria_that_are_not_met_are_shown_with_their_figures() -> None:
     unmet = ("AUC is 0.510, below the minimum 0.600.",)
     poor = base.evaluation.model_copy(update={"metrics": {"test": test}, "is_passed": False, "unmet": unmet})
     text = read(evaluation=poor).text
-    assert "criteria not met" in text
-    assert text.count("not met") >= 3
+    assert "gate not passed" in text
+    assert text.count("not met") >= 2
     assert unmet[0] in text
-    assert "The success criteria are not all met" in text
+    assert "The evaluation gate is not passed" in text
 
 
 def test_small_numbers_of_outcomes_are_neither_shown_nor_trusted() -> None:
@@ -162,3 +163,66 @@ def test_markup_made_here_is_not_escaped_twice() -> None:
 @pytest.mark.parametrize("missing", [None, float("nan")])
 def test_a_figure_that_is_missing_is_said_to_be(missing: float | None) -> None:
     assert figure(missing) == percent(missing) == ratio(1, 0) == "n/a"
+
+
+def test_the_gate_says_what_it_saw_and_what_the_figures_rest_on() -> None:
+    text = read().text
+    for wanted in (
+        "Evaluation gate",
+        "holds back promotion",
+        "Platt helps on validation",
+        "Version 6 on the same 3,000 rows: AUC 0.7",
+        "12 times, by 11 candidates, up to then",
+        "11 candidates have read these test rows",
+        "Decision curve",
+        "Faint: before recalibration.",
+        "Between groups",
+        "Equal opportunity",
+        "test, interval",
+    ):
+        assert wanted in text, wanted
+
+
+def test_an_evaluation_without_findings_has_no_section_for_them() -> None:
+    base = card_data().evaluation
+    text = read(evaluation=base.model_copy(update={"findings": (), "fairness": (), "intervals": {}})).text
+    assert "Between groups" not in text
+    assert "holds back promotion" not in text
+
+
+def test_a_regression_shows_errors_and_says_what_it_has_not() -> None:
+    base = card_data()
+    metrics = {
+        "rows": 3000.0,
+        "rmse": 1.5,
+        "mae": 1.1,
+        "r2": 0.4,
+        "calibration_slope": 1.0,
+        "calibration_intercept": 0.0,
+    }
+    floor = SliceFloor(
+        column="region",
+        value="south",
+        rows=900,
+        score=Interval(estimate=1.9, low=1.8, high=2.0),
+        floor=1.6,
+        is_met=False,
+    )
+    detail = base.detail.model_copy(update={"floors": (floor,), "left_out": ("A regression has no threshold.",)})
+    text = read(
+        scope=base.scope.model_copy(update={"problem_type": "regression", "minimum_r2": 0.3}),
+        evaluation=base.evaluation.model_copy(update={"metrics": {"test": metrics}, "fairness": ()}),
+        slices={"region": SliceTable(metrics={"south": {"rows": 900.0, "rmse": 1.9, "r2": 0.2}})},
+        curves={},
+        detail=detail,
+    ).text
+    for wanted in (
+        "as a number",
+        "at least 0.300",
+        "1.500",
+        "1.900",
+        "1.800 to 2.000",
+        "A regression has no threshold.",
+    ):
+        assert wanted in text, wanted
+    assert "of the validation split" not in text

@@ -14,8 +14,8 @@ from e2i_pipeline_tests.domain.page_reader import HOSTILE, Reader
 from e2i_pipeline_tests.domain.run_example import CARD, other_champion, run_data, run_facts, step
 
 SECTIONS = [
-    *("data", "audits", "defects", "splits", "features", "online", "study", "criteria", "performance", "groups"),
-    *("limits", "drivers", "bento", "serving", "predictions", "steps", "places", "commands"),
+    *("data", "audits", "defects", "splits", "features", "online", "study", "criteria", "gate", "performance"),
+    *("groups", "fairness", "limits", "drivers", "bento", "serving", "predictions", "steps", "places", "commands"),
 ]
 
 

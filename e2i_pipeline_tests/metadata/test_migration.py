@@ -24,6 +24,7 @@ TABLES = {
     "ml_data_quality_reports",
     "ml_feature_store",
     "ml_training_runs",
+    "ml_test_readings",
     "ml_model_registry",
     "ml_shap_analyses",
     "ml_deployments",

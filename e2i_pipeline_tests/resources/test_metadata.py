@@ -12,14 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport, Verdict, VerdictKey
-from e2i_pipeline.contracts.references import (
-    AttributionRef,
-    DeploymentRef,
-    ExperimentScope,
-    ModelVersion,
-    TrainedModelRef,
-    TuningResult,
-)
+from e2i_pipeline.contracts.references import AttributionRef, DeploymentRef, TrainingDatasetRef
+from e2i_pipeline.contracts.registry import ModelVersion
+from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef, TuningResult
 from e2i_pipeline.errors import ConfigurationError, ToolRejected, ToolUnavailable
 from e2i_pipeline.metadata.database import Database
 from e2i_pipeline.metadata.ledger import LedgerHead
@@ -339,6 +334,46 @@ class TestSpans:
         assert [row["span_id"] for row in metadata.spans_to_export(10)] == ["b"]
 
 
+def reading(metadata: MetadataResource, occasion: str, at: datetime = NOON, run_id: str = "run-1") -> None:
+    dataset = TrainingDatasetRef(
+        key="t",
+        name="training_dataset",
+        version="v1",
+        brand="Kisqali",
+        dataset_key="d",
+        features=(),
+        split_counts={"test": 15},
+        positives={},
+    )
+    metadata.record_test_reading(
+        dataset,
+        training_key="training-1",
+        model_version="files-1",
+        mlflow_run_id="1" * 32,
+        purpose="evaluation",
+        occasion=occasion,
+        run_id=run_id,
+        read_at=at,
+    )
+
+
+class TestReadingsOfTheTest:
+    """A reading is one row, and stays as it was first written."""
+
+    def test_the_same_occasion_is_recorded_once_with_its_first_time(self, metadata: MetadataResource) -> None:
+        reading(metadata, "evaluation-2", NOON + timedelta(hours=1))
+        for _ in range(2):
+            reading(metadata, "evaluation-1")
+        reading(metadata, "evaluation-1", NOON + timedelta(hours=2), "run-2")
+        found = metadata.test_readings("v1")
+        assert [(row["occasion"], row["read_at"], row["dagster_run_id"]) for row in found] == [
+            ("evaluation-1", NOON, "run-1"),
+            ("evaluation-2", NOON + timedelta(hours=1), "run-1"),
+        ]
+        assert [row["rows"] for row in found] == [15, 15]
+        assert metadata.test_readings("v2") == []
+
+
 class TestEveryTable:
     """The schema goes down and comes up again with something in each of its tables."""
 
@@ -348,6 +383,7 @@ class TestEveryTable:
         metadata.record_experiment(SCOPE, "1", "run-1")
         metadata.record_training_run(TUNING, "run-1", status="completed")
         metadata.record_model(model("1"), {}, {}, "run-1")
+        reading(metadata, "evaluation-1")
         metadata.record_features("Kisqali", "v1", [{"feature": "risk_score"}], "run-1")
         metadata.record_shap(ATTRIBUTION, "run-1", analysis_type="global")
         place = {"location": "/d.json", "endpoint": "http://x", "status": "pending"}

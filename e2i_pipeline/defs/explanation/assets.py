@@ -10,23 +10,20 @@ import dagster as dg
 
 from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.evaluation import EvaluationRef
 from e2i_pipeline.contracts.references import (
     AttributionRef,
     BentoRef,
     DatasetRef,
     DeploymentRef,
-    EvaluationRef,
-    ExperimentScope,
     FeatureRegistryRef,
     ModelCardRef,
-    ModelVersion,
     OnlineFeaturesRef,
     PredictionsRef,
-    PromotionRef,
-    TrainedModelRef,
     TrainingDatasetRef,
-    TuningResult,
 )
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
+from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef, TuningResult
 from e2i_pipeline.defs.partitions import BRANDS
 from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
@@ -53,7 +50,7 @@ def shap_analysis(
     results: ResultStore,
     opik: OpikResource,
 ) -> dg.MaterializeResult:
-    """SHAP values of the registered version on a sample of the test split, per feature, on the log-odds margin."""
+    """SHAP values of the registered version on a sample of the test split, per feature, on the model's margin."""
     require_gated(training_dataset, gate, modelling)
     explained = (trained_model.version, _version(registered_model), training_dataset.version)
     key = content_key(explained, explanation.sampling, code_version("domain", "resources/shap.py"))

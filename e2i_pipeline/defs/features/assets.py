@@ -245,7 +245,11 @@ def training_dataset(
 
 
 def _training_metadata(counts: Mapping[str, int], table: TrainingDatasetRef) -> dict[str, object]:
-    rows = ({"split": s, "journeys": n, "positives": table.positives.get(s, 0)} for s, n in sorted(counts.items()))
+    positive = table.positives  # of a regression there are none
+    rows = (
+        {"split": s, "journeys": n, **({"positives": positive.get(s, 0)} if positive else {})}
+        for s, n in sorted(counts.items())
+    )
     return {
         "splits": table_of(rows),
         "features": feature_table(table.features),

@@ -9,14 +9,9 @@ import dagster as dg
 
 from e2i_pipeline.config.code_version import code_version
 from e2i_pipeline.contracts.base import content_key
-from e2i_pipeline.contracts.references import (
-    BentoRef,
-    ModelVersion,
-    OnlineFeaturesRef,
-    PromotionRef,
-    TrainedModelRef,
-    TrainingDatasetRef,
-)
+from e2i_pipeline.contracts.references import BentoRef, OnlineFeaturesRef, TrainingDatasetRef
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
+from e2i_pipeline.contracts.training import TrainedModelRef
 from e2i_pipeline.defs.partitions import BRANDS
 from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
@@ -79,10 +74,11 @@ def local_deployment(
 ) -> dg.MaterializeResult:
     """What `make serve` starts: the champion's Bento. Only what was promoted, and beside right features."""
     parity.require(online_features)
-    key = content_key(promoted_model.champion, bento.tag, deployments.environment, deployments.bentoml.home)
+    standing = deployments.as_it_stands(promoted_model)
+    key = content_key(standing.champion, bento.tag, deployments.environment, deployments.bentoml.home)
     if kept := results.recall(context, key, deployments.is_deployed):
         return kept
-    deployed = deployments.deploy(promoted_model, bento, context.run.run_id, datetime.now(UTC))
+    deployed = deployments.deploy(standing, bento, context.run.run_id, datetime.now(UTC))
     return results.keep(
         context,
         key,
@@ -111,10 +107,11 @@ def batch_predictions(
     """One row per journey whose outcome is still open: the champion's probability, and whether it is flagged."""
     require_gated(training_dataset, gate, modelling)
     code = code_version("resources/stages/deployment.py", "resources/stages/modelling.py", "domain")
-    key = content_key(promoted_model.champion, training_dataset.version, code)
+    standing = deployments.as_it_stands(promoted_model)
+    key = content_key(standing.champion, training_dataset.version, code)
     overrides = gate.overrides_on(training_dataset)
     if kept := results.recall(context, key):
         return under_overrides(kept, overrides)
-    scored = deployments.score(key, training_dataset, promoted_model)
+    scored = deployments.score(key, training_dataset, standing)
     made = results.keep(context, key, scored, {**table_metadata(scored), "predictions": scored.rows})
     return under_overrides(made, overrides)

@@ -30,6 +30,7 @@ def bento_answers_golden_request(
         )
     answer = deployments.try_golden_request(bento)
     verdict = gate.record_infrastructure(bento, answer.problem, context.run.run_id, datetime.now(UTC))
+    deployments.note_verdict(bento, verdict)
     return dg.AssetCheckResult(
         passed=verdict.is_passed, description=" ".join(verdict.reasons) or "It answers.", metadata=answer.metadata
     )

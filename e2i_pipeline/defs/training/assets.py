@@ -11,16 +11,13 @@ import dagster as dg
 
 from e2i_pipeline.config.loader import settings
 from e2i_pipeline.contracts.base import content_key
-from e2i_pipeline.contracts.references import (
-    BentoRef,
-    EvaluationRef,
-    ExperimentScope,
-    ModelVersion,
-    TrainedModelRef,
-    TrainingDatasetRef,
-    TuningResult,
-)
+from e2i_pipeline.contracts.evaluation import EvaluationRef
+from e2i_pipeline.contracts.references import BentoRef, TrainingDatasetRef
+from e2i_pipeline.contracts.registry import ModelVersion
+from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef, TuningResult
+from e2i_pipeline.defs.launcher import launcher
 from e2i_pipeline.defs.partitions import BRANDS
+from e2i_pipeline.domain.features import observation_window
 from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.policies import ESSENTIAL_TOOL
 from e2i_pipeline.resources.metadata import MetadataResource
@@ -31,6 +28,7 @@ from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.modelling_gate import require_gated
 from e2i_pipeline.resources.stages.promotion import PromotionResource
 from e2i_pipeline.resources.stages.training import TrainingResource
+from e2i_pipeline.storage.evaluation_view import evaluation_metadata
 from e2i_pipeline.storage.presentation import picture, table_of, under_overrides
 from e2i_pipeline.storage.results import ResultStore
 
@@ -88,6 +86,8 @@ def hyperparameter_study(
     tuned, outcome = training.study(
         key, training_dataset, experiment_scope, config.n_trials, config.timeout, context.run.run_id, context.log.info
     )
+    pictures = training.pictures(outcome)
+    training.mlflow.log_pictures(tuned.mlflow_run_id, pictures, "study")
     made = results.keep(
         context,
         key,
@@ -102,7 +102,10 @@ def hyperparameter_study(
             "failures": outcome.failures,
             "study": tuned.study,
             "mlflow_run": training.mlflow.ui_url(tuned.mlflow_run_id, tuned.mlflow_experiment_id),
-            "history": picture(training.history_plot(outcome), "optimization history"),
+            "tracking": training.mlflow.tracking_state(tuned.mlflow_run_id),
+            "algorithms": table_of(score.model_dump(exclude={"folds"}) for score in tuned.comparison),
+            "warm_started_from": tuned.warm_started_from or "nothing",
+            **{name: picture(png, name) for name, png in pictures.items()},
         },
     )
     return under_overrides(made, overrides)
@@ -159,30 +162,14 @@ def model_evaluation(
 ) -> dg.MaterializeResult:
     """Discrimination, calibration and slices of the trained model per split, held against the scope's criteria."""
     require_gated(training_dataset, gate, modelling)
-    key = content_key(trained_model.version, trained_model.mlflow_run_id, experiment_scope.key)
-    overrides = gate.overrides_on(training_dataset)
+    key, overrides = evaluations.key(trained_model, experiment_scope), gate.overrides_on(training_dataset)
     if (kept := results.recall(context, key)) and gate.verdict_of(trained_model, experiment_scope):
         return under_overrides(kept, overrides)
-    evaluation, pictures = evaluations.evaluate(training_dataset, experiment_scope, trained_model, context.run.run_id)
-    gate.record_evaluation(trained_model, experiment_scope, evaluation, context.run.run_id, datetime.now(UTC))
-    rows = (
-        {"metric": name, **{split: round(values[name], 4) for split, values in evaluation.metrics.items()}}
-        for name in evaluation.metrics["test"]
-    )
-    made = results.keep(
-        context,
-        key,
-        evaluation,
-        {
-            "auc": evaluation.metrics["test"]["auc"],
-            "meets_success_criteria": evaluation.is_passed,
-            "unmet": list(evaluation.unmet),
-            "metrics": table_of(rows),
-            "location": dg.MetadataValue.path(evaluation.location),
-            **{name: picture(png, name) for name, png in pictures.items()},
-        },
-    )
-    return under_overrides(made, overrides)
+    run_id, now = context.run.run_id, datetime.now(UTC)
+    evaluation, pictures = evaluations.evaluate(training_dataset, experiment_scope, trained_model, run_id, now)
+    gate.record_evaluation(trained_model, experiment_scope, evaluation, run_id, now)
+    shown = {**evaluation_metadata(evaluation), **{name: picture(png, name) for name, png in pictures.items()}}
+    return under_overrides(results.keep(context, key, evaluation, shown), overrides)
 
 
 @dg.asset(partitions_def=BRANDS, kinds={"mlflow"}, retry_policy=ESSENTIAL_TOOL)
@@ -241,7 +228,14 @@ def promoted_model(
     if kept := results.recall(context, key, partial(promotions.still_stands, registered_model)):
         return under_overrides(kept, overrides)
     promotion = promotions.promote(
-        training_dataset, trained_model, registered_model, evaluation, infrastructure, datetime.now(UTC)
+        training_dataset,
+        trained_model,
+        registered_model,
+        evaluation,
+        infrastructure,
+        datetime.now(UTC),
+        context.run.run_id,
+        launcher(context.run.tags),
     )
     champion = promotion.champion
     made = results.keep(
@@ -252,6 +246,7 @@ def promoted_model(
             "decision": "promoted" if promotion.is_promoted else "kept as it was",
             "reason": promotion.reason,
             "champion": f"{champion.name} version {champion.version}, {champion.stage}" if champion else "none",
+            "ledger": promotions.told_in_ledger(registered_model.name),
             "ledger_anchor": promotions.anchor_ledger(trained_model),
         },
     )
@@ -260,12 +255,13 @@ def promoted_model(
 
 def _scope(brand: str) -> ExperimentScope:
     chosen = settings()
+    windows = [chosen.features.touch_window_days, *(c.window for c in chosen.features.covariates)]
     fields = {
         "brand": brand,
         "target": chosen.target,
         "problem_type": chosen.problem_type,
         "population": f"Journeys of {brand}, by {chosen.cohort.unit}, from their index date on.",
-        "observation_window_days": None,
+        "observation_window_days": observation_window(windows, chosen.evaluation.observation_window_days),
         "prediction_horizon_days": chosen.cohort.outcome_window_days,
         **chosen.success_criteria.model_dump(),
     }

@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.evaluation import EvaluationRef
 from e2i_pipeline.contracts.references import (
     AttributionRef,
     DatasetRef,
-    EvaluationRef,
-    ExperimentScope,
     FeatureRegistryRef,
     ModelCardRef,
-    ModelVersion,
-    TrainedModelRef,
     TrainingDatasetRef,
-    TuningResult,
 )
+from e2i_pipeline.contracts.registry import ModelVersion
+from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef, TuningResult
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.shap import ShapResource
@@ -94,7 +92,7 @@ class ExplanationResource(dg.ConfigurableResource):
 
         began = time.monotonic()
         model = self.files.load(trained.location)
-        frame, _ = self.modelling.frame(dataset, ["test"], ["patient_journey_id"])
+        frame = self.modelling.features(dataset, ["test"], ["patient_journey_id"])
         sample = frame.sample(min(len(frame), self.shap.max_samples), random_state=self.seed).sort_index()
         found = self.shap.compute_shap_values(model, sample)
         plot = self.shap.summary_plot(found, sample)
@@ -117,6 +115,7 @@ class ExplanationResource(dg.ConfigurableResource):
             base_value=found.base_value,
             rows=len(sample),
             method=found.method,
+            unit=found.unit,
         )
         self.metadata.record_shap(
             reference,

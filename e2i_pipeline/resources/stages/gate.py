@@ -12,21 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
+from pydantic import Field
 
 from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.evaluation import EvaluationRef
 from e2i_pipeline.contracts.quality import Override, ValidationReport, Verdict, VerdictKey
-from e2i_pipeline.contracts.references import (
-    BentoRef,
-    EvaluationRef,
-    ExperimentScope,
-    TableRef,
-    TrainedModelRef,
-    TrainingDatasetRef,
-)
+from e2i_pipeline.contracts.references import BentoRef, TableRef, TrainingDatasetRef
+from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef
 from e2i_pipeline.domain import continuity, leakage, overrides, quality
 from e2i_pipeline.errors import QCGateBlockedError
 from e2i_pipeline.resources.great_expectations import GreatExpectationsResource
 from e2i_pipeline.resources.metadata import MetadataResource
+from e2i_pipeline.resources.stages.evaluation_rule import evaluation_rule
 from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.since_published import since_published
 from e2i_pipeline.resources.state_folder import StateFolder
@@ -80,6 +77,7 @@ class GateResource(dg.ConfigurableResource):
         as_of: The configured `as_of` as ISO text; empty takes the table's own.
         modelling: Audits a training dataset for leakage, which its verdict is about too.
         max_row_drop: Share of a table's rows that may be gone since it was last published without a warning, 0..1.
+        evaluation: Everything that is configured about an evaluation; a verdict under other settings counts no more.
     """
 
     state_dir: str
@@ -90,6 +88,7 @@ class GateResource(dg.ConfigurableResource):
     as_of: str = ""
     modelling: ModellingResource | None = None
     max_row_drop: float = 0.2
+    evaluation: dict[str, Any] = Field(default={})
 
     def audit(
         self,
@@ -226,22 +225,34 @@ class GateResource(dg.ConfigurableResource):
 
     def verdict_of(self, model: TrainedModelRef, scope: ExperimentScope) -> Verdict | None:
         """The stored evaluation verdict of a model under a scope; None where it was not evaluated."""
-        return self.metadata.verdict(_evaluation_key(model, scope))
+        return self.metadata.verdict(self._evaluation_key(model, scope))
 
     def record_evaluation(
         self, model: TrainedModelRef, scope: ExperimentScope, evaluation: EvaluationRef, run_id: str, now: datetime
     ) -> Verdict:
-        """Stores whether a model met the scope's success criteria."""
+        """Stores whether a model passed the evaluation gate: the one verdict that promotion reads."""
         verdict = Verdict(
-            key=_evaluation_key(model, scope),
+            key=self._evaluation_key(model, scope),
             gate=EVALUATION,
             is_passed=evaluation.is_passed,
             reasons=evaluation.unmet,
+            warnings=evaluation.warnings,
             decided_at=now,
             run_id=run_id,
         )
-        figures = {"criteria_unmet": len(evaluation.unmet), "test_auc": f"{evaluation.metrics['test']['auc']:.6f}"}
+        score = "rmse" if evaluation.problem_type == "regression" else "auc"
+        figures = {
+            "criteria_unmet": len(evaluation.unmet),
+            f"test_{score}": f"{evaluation.metrics['test'][score]:.6f}",
+            "test_candidates": evaluation.readings.candidates,
+        }
         return self.metadata.record_verdict(verdict, figures)
+
+    def _evaluation_key(self, model: TrainedModelRef, scope: ExperimentScope) -> VerdictKey:
+        rule = content_key(EVALUATION, evaluation_rule(self.evaluation))
+        return VerdictKey(
+            subject=f"model/{model.brand}", data_version=model.version, suite_hash=scope.key, gate_hash=rule
+        )
 
     def infrastructure_verdict(self, bento: BentoRef) -> Verdict | None:
         """The stored infrastructure verdict of a Bento; None where it was never tried."""
@@ -350,12 +361,6 @@ def _status(report: ValidationReport, decision: Decision) -> str:
 def _references(table: TableRef, others: Sequence[TableRef]) -> dict[str, TableRef]:
     wanted = REFERENCES.get(table.name, ())
     return {other.name: other for other in others if other.name in wanted}
-
-
-def _evaluation_key(model: TrainedModelRef, scope: ExperimentScope) -> VerdictKey:
-    return VerdictKey(
-        subject=f"model/{model.brand}", data_version=model.version, suite_hash=scope.key, gate_hash=EVALUATION
-    )
 
 
 def _infrastructure_key(bento: BentoRef) -> VerdictKey:

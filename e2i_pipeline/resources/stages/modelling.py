@@ -18,7 +18,7 @@ from e2i_pipeline.contracts.feature_contract import CONTRACT_FILE
 from e2i_pipeline.contracts.references import DatasetRef, FeatureRegistryRef, TableRef, TrainingDatasetRef
 from e2i_pipeline.contracts.tables import SUPERSEDED_AT
 from e2i_pipeline.domain import cohorts, leakage, splits
-from e2i_pipeline.errors import LeakageFound, ReferenceNotFound
+from e2i_pipeline.errors import ConfigurationError, LeakageFound, ReferenceNotFound, TestSplitSealed
 from e2i_pipeline.resources.engine import EngineResource, literal, parquet, quoted, timestamp
 from e2i_pipeline.resources.feast import FeastResource
 from e2i_pipeline.storage.references import write_json
@@ -26,6 +26,9 @@ from e2i_pipeline.storage.references import write_json
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+SEALED = "test"
+"""The split whose outcomes are read on the record only."""
 
 _USED = "used"
 """Folder beside the versions of a brand's training dataset: which training has learnt from which."""
@@ -40,6 +43,7 @@ class ModellingResource(dg.ConfigurableResource):
         feast: Knows the features at each prediction time.
         cohort: The cohort definition (`CohortDefinition`).
         target: Name of the outcome column.
+        problem_type: `classification` or `regression`.
         prediction_lag_days: Days from the index date to the prediction time.
         source_columns: Source column per configured covariate.
     """
@@ -51,10 +55,12 @@ class ModellingResource(dg.ConfigurableResource):
     target: str
     prediction_lag_days: int
     source_columns: dict[str, str]
+    problem_type: str = "classification"
 
     def key(self, brand: str, dataset: DatasetRef, registry: FeatureRegistryRef, code: str) -> str:
         """Content key of the dataset that `training_dataset` would make."""
-        return content_key(brand, dataset.key, registry.key, self.cohort, self.target, self.prediction_lag_days, code)
+        target = (self.target, self.problem_type)
+        return content_key(brand, dataset.key, registry.key, self.cohort, target, self.prediction_lag_days, code)
 
     def training_dataset(
         self, key: str, brand: str, dataset: DatasetRef, registry: FeatureRegistryRef
@@ -66,10 +72,11 @@ class ModellingResource(dg.ConfigurableResource):
 
         Raises:
             CohortTooSmall: Too few journeys or positives to train and to evaluate; nothing is written.
+            ConfigurationError: The outcome of a regression is no number.
         """
         rows = self._journeys(brand, dataset)
-        counts = _counts(rows)
-        cohorts.check_size(counts, CohortDefinition.model_validate(self.cohort))
+        counts = self._counts(rows)
+        cohorts.check_size(counts, CohortDefinition.model_validate(self.cohort), self.problem_type)
         frame = self.feast.training_frame(registry, rows)
         with self.engine.connect() as connection:
             connection.register("modelling", frame)
@@ -95,7 +102,7 @@ class ModellingResource(dg.ConfigurableResource):
             features=registry.features,
             contract=registry.contract,
             split_counts={split: n for split, (n, _) in counts.items()},
-            positives={split: n for split, (_, n) in counts.items() if split != "unassigned"},
+            positives={} if self._is_regression else {s: n for s, (_, n) in counts.items() if s != "unassigned"},
             label_overlap=splits.label_overlap(
                 rows["index_date"].to_numpy(dtype="datetime64[D]"), learning, self._horizon_days, dataset.cuts
             ),
@@ -142,7 +149,32 @@ class ModellingResource(dg.ConfigurableResource):
 
         Returns:
             Frame (rows, features and further columns), and outcomes (rows,) of float64, NaN where open.
+
+        Raises:
+            TestSplitSealed: The test split is among them: its outcomes are read on the record only.
         """
+        if SEALED in split_names:
+            raise TestSplitSealed(
+                f"The outcomes of the test split of {dataset.brand} were asked for. They are read once per candidate, "
+                "by model_evaluation, and every reading is recorded; for features alone ask for `features`."
+            )
+        return self._rows(dataset, split_names, columns)
+
+    def features(
+        self, dataset: TrainingDatasetRef, split_names: Sequence[str], columns: Sequence[str] = ()
+    ) -> "pd.DataFrame":
+        """The same rows without their outcomes, of any split."""
+        return self._rows(dataset, split_names, columns)[0]
+
+    def sealed_frame(
+        self, dataset: TrainingDatasetRef, columns: Sequence[str] = ()
+    ) -> "tuple[pd.DataFrame, np.ndarray]":
+        """The test rows with their outcomes: for `sealed_test`, which records the reading, and for nobody else."""
+        return self._rows(dataset, [SEALED], columns)
+
+    def _rows(
+        self, dataset: TrainingDatasetRef, split_names: Sequence[str], columns: Sequence[str]
+    ) -> "tuple[pd.DataFrame, np.ndarray]":
         import numpy as np
 
         from e2i_pipeline.domain.encoding import raw_features
@@ -151,7 +183,9 @@ class ModellingResource(dg.ConfigurableResource):
         where = f"data_split IN ({', '.join(map(literal, split_names))})"
         frame = self.engine.read_pandas(dataset.location, list(dict.fromkeys(wanted)), where)
         outcomes = frame.pop("target").to_numpy(dtype=np.float64, na_value=np.nan)
-        return raw_features(frame, dataset.features).join(frame[list(columns)]), outcomes
+        features = {feature.name for feature in dataset.features}
+        more = [name for name in dict.fromkeys(columns) if name not in features]
+        return raw_features(frame, dataset.features).join(frame[more]), outcomes
 
     def leakage_key(self, dataset: TrainingDatasetRef) -> str:
         """Content key of the leakage audit: the rows, what they are taken for, and the rules."""
@@ -184,6 +218,10 @@ class ModellingResource(dg.ConfigurableResource):
             raise LeakageFound(f"The training dataset of {dataset.brand} leaks; nothing was trained.\n  {listed}")
 
     @property
+    def _is_regression(self) -> bool:
+        return self.problem_type == "regression"
+
+    @property
     def _horizon_days(self) -> int:
         return CohortDefinition.model_validate(self.cohort).outcome_window_days
 
@@ -200,7 +238,19 @@ class ModellingResource(dg.ConfigurableResource):
             WHERE j.brand = {literal(brand)}{self._still_at_risk(journeys)} ORDER BY patient_journey_id
         """
         with self.engine.connect() as connection:
-            return connection.execute(query).df()
+            rows = connection.execute(query).df()
+        if self._is_regression and not _is_numeric(rows["target"]):
+            raise ConfigurationError(
+                f"{self.target} is to be predicted as a number (problem_type: regression), and the column of "
+                "patient_journeys holds something else. Name a numeric column as target."
+            )
+        return rows
+
+    def _counts(self, rows: "pd.DataFrame") -> dict[str, tuple[int, int]]:
+        """Journeys and positives per split; of a regression, journeys and measured outcomes."""
+        is_counted = rows["target"].notna() if self._is_regression else rows["target"] == 1
+        grouped = is_counted.groupby(rows["data_split"])
+        return {str(split): (len(counted), int(counted.sum())) for split, counted in grouped}
 
     def _still_at_risk(self, journeys: TableRef) -> str:
         """With a prediction lag, a patient who was treated before the prediction time has nothing left to predict."""
@@ -222,7 +272,7 @@ def _leakage_code() -> str:
     return code_version("domain/leakage.py", "domain/splits.py")
 
 
-def _counts(rows: "pd.DataFrame") -> dict[str, tuple[int, int]]:
-    """Journeys and positives per split."""
-    grouped = rows.groupby("data_split")["target"]
-    return {str(split): (len(values), int((values == 1).sum())) for split, values in grouped}
+def _is_numeric(outcomes: "pd.Series") -> bool:
+    from pandas.api.types import is_numeric_dtype
+
+    return is_numeric_dtype(outcomes) or bool(outcomes.isna().all())

@@ -16,25 +16,22 @@ from urllib.parse import quote
 import dagster as dg
 
 from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.evaluation import EvaluationRef
 from e2i_pipeline.contracts.quality import Verdict
 from e2i_pipeline.contracts.references import (
     AttributionRef,
     BentoRef,
     DatasetRef,
     DeploymentRef,
-    EvaluationRef,
-    ExperimentScope,
     FeatureRegistryRef,
     ModelCardRef,
-    ModelVersion,
     OnlineFeaturesRef,
     PredictionsRef,
-    PromotionRef,
     RunReportRef,
-    TrainedModelRef,
     TrainingDatasetRef,
-    TuningResult,
 )
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
+from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef, TuningResult
 from e2i_pipeline.resources.engine import EngineResource, parquet
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.opik import OpikResource
@@ -229,8 +226,9 @@ class RunReportResource(dg.ConfigurableResource):
         from e2i_pipeline.domain.metrics import MINIMUM_CELL
         from e2i_pipeline.domain.report_data import Scores, ScoreTenth
 
-        if predictions.rows < MINIMUM_CELL:
-            return Scores(rows=predictions.rows)
+        is_regression = predictions.has("value")
+        if predictions.rows < MINIMUM_CELL or is_regression:
+            return Scores(rows=predictions.rows, is_regression=is_regression)
         table = parquet(predictions.location)
         tenths = f"SELECT probability, ntile(10) OVER (ORDER BY probability DESC) AS tenth FROM {table}"
         with self.engine.connect() as connection:
@@ -260,7 +258,7 @@ class RunReportResource(dg.ConfigurableResource):
             if kept.is_file():
                 return GoldenAnswer.model_validate_json(kept.read_bytes())
             said = run_events(instance, verdict.run_id).said.get(GOLDEN_CHECK, {}) if verdict else {}
-        expected = json.loads(Path(bento.golden_request).read_text(encoding="utf-8"))["probabilities"]
+        expected = json.loads(Path(bento.golden_request).read_text(encoding="utf-8"))["scores"]
         answer = GoldenAnswer(
             expected=tuple(expected), **({m: said[m] for m in _MEASURED} if _is_measured(said) else {})
         )

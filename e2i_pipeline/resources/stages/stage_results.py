@@ -8,17 +8,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from e2i_pipeline.contracts.evaluation import EvaluationDetail, EvaluationRef
 from e2i_pipeline.contracts.references import (
     AttributionRef,
     DatasetRef,
-    EvaluationRef,
-    ExperimentScope,
     FeatureRegistryRef,
-    ModelVersion,
     TrainingDatasetRef,
-    TuningResult,
 )
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.contracts.tables import TABLES
+from e2i_pipeline.contracts.training import ExperimentScope, TuningResult
 from e2i_pipeline.resources.stages.gate import GateResource
 
 if TYPE_CHECKING:
@@ -77,6 +76,7 @@ def stage_results(
         verdicts=tuple(verdict for _, verdict in found),
         curves=stored["curves"],
         slices={column: SliceTable.model_validate(table) for column, table in stored["slices"].items()},
+        detail=EvaluationDetail.model_validate(stored.get("detail", {})),
         narrative=tuple(stored_narrative(attribution)),
         summary_plot=base64.b64encode(Path(attribution.plot).read_bytes()).decode(),
         places={"Data docs": docs} if docs else {},

@@ -12,13 +12,9 @@ from typing import Any
 
 import pytest
 
-from e2i_pipeline.contracts.references import (
-    BentoRef,
-    EvaluationRef,
-    ExperimentScope,
-    TableRef,
-    TrainedModelRef,
-)
+from e2i_pipeline.contracts.evaluation import EvaluationRef
+from e2i_pipeline.contracts.references import BentoRef, TableRef
+from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef
 from e2i_pipeline.errors import QCGateBlockedError
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.stages.gate import GateResource

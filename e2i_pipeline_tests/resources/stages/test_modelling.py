@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from e2i_pipeline.contracts.references import FeatureRegistryRef, FeatureSpec, TrainingDatasetRef
-from e2i_pipeline.errors import CohortTooSmall, LeakageFound
+from e2i_pipeline.errors import CohortTooSmall, LeakageFound, TestSplitSealed
 from e2i_pipeline.resources.engine import EngineResource
 from e2i_pipeline.resources.feast import FeastResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
@@ -93,12 +93,21 @@ def test_a_frame_holds_the_asked_splits_in_order_of_the_journey(tmp_path: Path) 
     given = rows()
     dataset = written(tmp_path, given.sample(frac=1, random_state=2))
 
-    frame, outcome = modelling(tmp_path).frame(dataset, ["train", "test"], ["patient_journey_id"])
+    frame, outcome = modelling(tmp_path).frame(dataset, ["train", "validation"], ["patient_journey_id"])
 
-    wanted = given[given["data_split"].isin(["train", "test"])]
+    wanted = given[given["data_split"].isin(["train", "validation"])]
     assert frame["patient_journey_id"].tolist() == wanted["patient_journey_id"].tolist()
     np.testing.assert_array_equal(outcome, wanted["target"].astype(float))
     np.testing.assert_array_equal(frame["risk_score"], wanted["risk_score"])
+
+
+def test_outcomes_of_the_test_split_are_sealed_and_its_features_are_not(tmp_path: Path) -> None:
+    dataset = written(tmp_path, rows())
+    with pytest.raises(TestSplitSealed, match="The outcomes of the test split of Kisqali were asked for"):
+        modelling(tmp_path).frame(dataset, ["validation", "test"])
+    features = modelling(tmp_path).features(dataset, ["test"], ["patient_id"])
+    assert set(features.columns) == {"patient_id", *(feature.name for feature in FEATURES)}
+    assert len(features) == SPLITS["test"]
 
 
 def test_features_have_their_raw_types_and_nothing_else_comes_along(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from e2i_pipeline.contracts.base import Reference
-from e2i_pipeline.contracts.references import DatasetRef, DeploymentRef, ModelVersion, TableRef, TrainingDatasetRef
+from e2i_pipeline.contracts.references import DatasetRef, DeploymentRef, TableRef, TrainingDatasetRef
+from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.errors import E2IError
 from e2i_pipeline.resources.engine import EngineResource
 from e2i_pipeline.resources.metadata import MetadataResource

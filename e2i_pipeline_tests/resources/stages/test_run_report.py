@@ -16,12 +16,8 @@ import duckdb
 import pytest
 
 from e2i_pipeline.contracts.base import Contract
-from e2i_pipeline.contracts.references import (
-    ModelCardRef,
-    PredictionsRef,
-    RunReportRef,
-    TrainedModelRef,
-)
+from e2i_pipeline.contracts.references import ModelCardRef, PredictionsRef, RunReportRef
+from e2i_pipeline.contracts.training import TrainedModelRef
 from e2i_pipeline.failures import asset_boundary
 from e2i_pipeline.resources.engine import EngineResource
 from e2i_pipeline.resources.opik import OpikResource
@@ -139,7 +135,7 @@ def _parts(state: Path, scored: int) -> RunParts:
     values = _write(state / "attributions" / "values.parquet", b"")
     plot = _write(state / "attributions" / "summary.png", base64.b64decode(ONE_PIXEL))
     _write(state / "attributions" / "narrative.json", ["disease_severity carries it."])
-    golden = _write(state / "bentos" / "golden_request.json", {"rows": [{}, {}], "probabilities": [0.25, 0.5]})
+    golden = _write(state / "bentos" / "golden_request.json", {"rows": [{}, {}], "scores": [0.25, 0.5]})
     card = _write(state / "cards" / "Kisqali" / "k" / "model_card.html", b"<!doctype html>")
     brand, key = data.version.brand, data.version.key
     return RunParts(

@@ -1,0 +1,127 @@
+"""How differently a model treats groups at the threshold that it is used with.
+
+Equal opportunity (Hardt, Price and Srebro, 2016): of those who have the outcome, the share flagged should not depend on
+the group. Demographic parity: nor should the share flagged at all. Where groups truly differ in how often the outcome
+occurs, no calibrated score satisfies both (Kleinberg, Mullainathan and Raghavan, 2017): the differences are for people
+to look at, and bounded by configuration.
+
+Intervals are Newcombe's for a difference of two proportions (1998, method 10), at a level corrected for the number of
+pairs of groups among which the furthest apart is picked (Bonferroni).
+"""
+
+import math
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+from e2i_pipeline.contracts.evaluation import GroupDifference, Interval
+from e2i_pipeline.contracts.evaluation_rules import FairnessRules
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EQUAL_OPPORTUNITY, DEMOGRAPHIC_PARITY = "equal_opportunity", "demographic_parity"
+
+
+def differences(
+    outcome: "np.ndarray",
+    score: "np.ndarray",
+    groups: "Mapping[str, np.ndarray]",
+    threshold: float,
+    rules: FairnessRules,
+    minimum_rows: int,
+    confidence: float,
+) -> tuple[GroupDifference, ...]:
+    """The difference between the groups furthest apart, per protected column and measure.
+
+    Args:
+        outcome: Outcomes (rows,), 0 or 1.
+        score: Predicted probabilities (rows,), 0..1.
+        groups: Column to the group of each row (rows,), as text.
+        threshold: Score at or above which a row is flagged.
+        rules: The bounds.
+        minimum_rows: Rows below which a group's rate is left out: of a group for demographic parity, of its rows with
+            the outcome for equal opportunity.
+        confidence: Of the intervals, 0..1.
+
+    Returns:
+        In order of the columns; a measure with fewer than two groups that are large enough is left out.
+    """
+    import numpy as np
+
+    flagged = (score >= threshold).astype(float)
+    everybody = np.ones(len(outcome), bool)
+    measures = (
+        (EQUAL_OPPORTUNITY, outcome == 1, rules.maximum_equal_opportunity_difference),
+        (DEMOGRAPHIC_PARITY, everybody, rules.maximum_demographic_parity_difference),
+    )
+    found = [
+        _difference(column, measure, values[among], flagged[among], bound, minimum_rows, confidence)
+        for column, values in groups.items()
+        for measure, among, bound in measures
+    ]
+    return tuple(one for one in found if one is not None)
+
+
+def newcombe(high: int, of_high: int, low: int, of_low: int, confidence: float) -> tuple[float, float]:
+    """Interval of the difference of two independent proportions, from Wilson's interval of each.
+
+    Args:
+        high: Successes in the first sample.
+        of_high: Its size, >= 1.
+        low: Successes in the second.
+        of_low: Its size, >= 1.
+        confidence: 0..1.
+    """
+    first, second = high / of_high, low / of_low
+    first_low, first_high = _wilson(first, of_high, confidence)
+    second_low, second_high = _wilson(second, of_low, confidence)
+    gap = first - second
+    return (
+        gap - math.hypot(first - first_low, second_high - second),
+        gap + math.hypot(first_high - first, second - second_low),
+    )
+
+
+def _difference(
+    column: str,
+    measure: str,
+    values: "np.ndarray",
+    flagged: "np.ndarray",
+    bound: float,
+    minimum_rows: int,
+    confidence: float,
+) -> GroupDifference | None:
+    import numpy as np
+
+    names, member, rows = np.unique(values, return_inverse=True, return_counts=True)
+    hits = np.bincount(member, flagged, len(names))
+    large = [i for i in range(len(names)) if rows[i] >= minimum_rows]
+    if len(large) < 2:
+        return None
+    rates = {str(names[i]): float(hits[i] / rows[i]) for i in large}
+    top = max(large, key=lambda i: (hits[i] / rows[i], str(names[i])))
+    bottom = min(large, key=lambda i: (hits[i] / rows[i], str(names[i])))
+    pairs = math.comb(len(large), 2)
+    low, high = newcombe(
+        int(hits[top]), int(rows[top]), int(hits[bottom]), int(rows[bottom]), 1 - (1 - confidence) / pairs
+    )
+    gap = rates[str(names[top])] - rates[str(names[bottom])]
+    return GroupDifference(
+        column=column,
+        measure=measure,
+        highest=str(names[top]),
+        lowest=str(names[bottom]),
+        rates=rates,
+        rows={str(names[i]): int(rows[i]) for i in large},
+        difference=Interval(estimate=gap, low=max(low, 0.0), high=min(high, 1.0)),
+        bound=bound,
+    )
+
+
+def _wilson(share: float, rows: int, confidence: float) -> tuple[float, float]:
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = share + z * z / (2 * rows)
+    width = z * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    scale = 1 + z * z / rows
+    return (middle - width) / scale, (middle + width) / scale

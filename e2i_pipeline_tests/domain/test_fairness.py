@@ -1,0 +1,54 @@
+"""Differences between groups: by hand, against a published interval, and what is too small to be said."""
+
+import numpy as np
+import pytest
+
+from e2i_pipeline.contracts.evaluation_rules import FairnessRules
+from e2i_pipeline.domain.fairness import differences, newcombe
+
+RULES = FairnessRules()
+
+
+def test_the_interval_is_the_published_one() -> None:
+    # Newcombe (1998), table II, method 10: 56/70 against 48/80
+    low, high = newcombe(56, 70, 48, 80, 0.95)
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    assert newcombe(10, 10, 0, 10, 0.95) == pytest.approx((0.6075, 1.0), abs=1e-4)
+
+
+def test_rates_by_hand() -> None:
+    outcome = np.tile([1.0, 0.0], 40)
+    group = np.repeat(["a", "b"], 40)
+    score = np.where(group == "a", 0.9, 0.1)
+    score[:10] = 0.1  # 5 positives and 5 negatives of a
+    opportunity, parity = differences(outcome, score, {"g": group}, 0.5, RULES, 11, 0.95)
+    assert (opportunity.measure, opportunity.rates) == ("equal_opportunity", {"a": 0.75, "b": 0.0})
+    assert opportunity.rows == {"a": 20, "b": 20}
+    assert (parity.measure, parity.rates, parity.rows) == (
+        "demographic_parity",
+        {"a": 0.75, "b": 0.0},
+        {"a": 40, "b": 40},
+    )
+    assert (parity.highest, parity.lowest) == ("a", "b")
+    assert not parity.is_within
+    assert parity.difference.estimate == 0.75
+
+
+def test_groups_below_the_cell_are_left_out_and_one_group_has_no_difference() -> None:
+    outcome, score = np.tile([1.0, 0.0], 20), np.linspace(0, 1, 40)
+    group = np.array(["a"] * 30 + ["b"] * 10)
+    assert differences(outcome, score, {"g": group}, 0.5, RULES, 11, 0.95) == ()
+    # with 20 rows each there are 10 with the outcome: enough for one measure only
+    half = np.repeat(["a", "b"], 20)
+    assert [d.measure for d in differences(outcome, score, {"g": half}, 0.5, RULES, 11, 0.95)] == ["demographic_parity"]
+
+
+def test_groups_that_are_treated_alike_are_seldom_found_apart() -> None:
+    broken = 0
+    strict = FairnessRules(maximum_equal_opportunity_difference=0.0, maximum_demographic_parity_difference=0.0)
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        outcome, score = (rng.random(600) < 0.3).astype(float), rng.random(600)
+        found = differences(outcome, score, {"g": rng.choice(list("abcd"), 600)}, 0.9, strict, 11, 0.95)
+        broken += sum(not one.is_within for one in found)
+    assert broken <= 10  # of 120, at 95 % each
