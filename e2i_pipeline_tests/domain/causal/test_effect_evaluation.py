@@ -95,3 +95,10 @@ def test_no_effect_and_folds_that_disagree_are_refused() -> None:
     again = evaluate_effect(table, protocol(), against, table["effect"].to_numpy())
     broken = {f.name for f in again.findings if not f.holds and f.blocks}
     assert broken == {"effect_is_not_zero", "folds_agree"}
+
+
+def test_a_placebo_treatment_is_refused() -> None:
+    frame = drawn("confounded", 4_000)
+    frame["engagement_score"] = np.random.default_rng(5).permutation(frame["engagement_score"])
+    found, _ = evaluated(frame, protocol())
+    assert "effect_is_not_zero" in {f.name for f in found.findings if not f.holds and f.blocks}

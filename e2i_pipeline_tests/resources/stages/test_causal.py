@@ -1,5 +1,6 @@
 """The causal stage over real rows: from a published drop to a verdict, kept and recalled, by the resources of a run."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,9 +87,11 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> Analysed:
     return Analysed(causal, published, dataset, protocol, overlap, model, evaluation, refutation, resources["effects"])
 
 
-def rows_of(resources: dict[str, Any], published: DatasetRef) -> TrainingDatasetRef:
-    """The modelling rows of the published dataset, as the assets make them."""
-    covariates = [
+def rows_of(
+    resources: dict[str, Any], published: DatasetRef, more: Sequence[Mapping[str, str]] = ()
+) -> TrainingDatasetRef:
+    """The modelling rows of the published dataset, as the assets make them, with covariates beyond the usual ones."""
+    usual = [
         {"name": name, "table": "patient_journeys", "column": name, "dtype": dtype}
         for name, dtype in (
             ("disease_severity", "numeric"),
@@ -98,7 +101,7 @@ def rows_of(resources: dict[str, Any], published: DatasetRef) -> TrainingDataset
         )
     ]
     feast = resources["feast"]
-    views = {v: feast.write_view(v, published.tables, covariates, touch_window_days=90).table for v in ENTITIES}
+    views = {v: feast.write_view(v, published.tables, [*usual, *more], touch_window_days=90).table for v in ENTITIES}
     return resources["modelling"].training_dataset("a key", "Kisqali", published, feast.apply(views))
 
 
