@@ -11,7 +11,7 @@ def by(workers: int) -> Side:
     """A side with so many workers."""
 
     def side(room: Room) -> Outcome:
-        said, peak_mib = searched(room, workers)
+        said, peak_mib = searched(room, workers, seed=1)  # pairs are held against each other too
         found = {name: said[name] for name in ("trials", "pruned", "best", "best_value")}
         return outcome(said, peak_mib)._replace(answer=found)
 

@@ -19,9 +19,15 @@ def prepare(room: Room) -> None:
     run_python(room.folder / "rows", ["-c", _WRITE, str(_rows(room)), str(room.sizes["rows"])])
 
 
-def searched(room: Room, workers: int) -> tuple[dict[str, Any], float]:
-    """The product's study with so many workers: what it said, and its peak memory in MiB."""
-    return _arm(room, "product", workers)
+def searched(room: Room, workers: int, seed: int | None = None) -> tuple[dict[str, Any], float]:
+    """The product's study with so many workers: what it said, and its peak memory in MiB.
+
+    Args:
+        room: Where.
+        workers: How many.
+        seed: Of the study; None for one of each pair's own.
+    """
+    return _arm(room, "product", workers, seed)
 
 
 def looped(room: Room, kind: str) -> tuple[dict[str, Any], float]:
@@ -35,8 +41,8 @@ def outcome(said: dict[str, Any], peak_mib: float, **counts: float) -> Outcome:
     return Outcome(said["seconds"], peak_mib, {"trials": said["trials"]}, {**figures, **counts})
 
 
-def _arm(room: Room, module: str, last: object) -> tuple[dict[str, Any], float]:
-    seed = _next_seed(room.shared / f"{module} {last}.seed")
+def _arm(room: Room, module: str, last: object, fixed: int | None = None) -> tuple[dict[str, Any], float]:
+    seed = _next_seed(room.shared / f"{module} {last}.seed") if fixed is None else fixed
     arguments = ["-m", f"benchmarks.study_search.{module}", str(_rows(room)), str(room.sizes["trials"]), str(seed)]
     child = run_python(room.folder / f"{module} {last}", [*arguments, str(last)])
     return json.loads(child.out), child.peak_mib
