@@ -175,7 +175,7 @@ class Algorithm(ABC):
 
     def interactions(self, estimator: Any, x: "np.ndarray") -> "np.ndarray":
         """SHAP interaction values, shape (rows, columns, columns); of an algorithm that `has_interactions`."""
-        raise NotImplementedError(f"{self.name} has no interaction values")
+        raise ConfigurationError(f"{self.name} has no interaction values: ask an algorithm of trees for them")
 
     @abstractmethod
     def dump(self, estimator: Any) -> bytes:

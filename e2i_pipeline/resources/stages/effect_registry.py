@@ -30,7 +30,7 @@ from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
-from e2i_pipeline.resources.stages.stage_moves import DATASET_VERSION, MODEL_SHA256, StageMovesResource
+from e2i_pipeline.resources.stages.stage_moves import DATASET_VERSION, MODEL_SHA256, StageMovesResource, told
 from e2i_pipeline.serving.effect import EFFECT_FILE
 
 if TYPE_CHECKING:
@@ -155,12 +155,12 @@ class EffectRegistryResource(dg.ConfigurableResource):
         with self.moves.turn(name):
             standing = self.metadata.standing(name) if self.dry_run else self.moves.settle(name, now)
             champion = self.mlflow.get_latest_model_version(name, (stage,))
-            decision = decide_effect(candidate, verdict, parts.evaluation.average, champion, self._average_of(champion))
             if held := standing.held_back(candidate.version):
-                return _told(candidate, champion, False, held)
+                return told(candidate, champion, False, held)
+            decision = decide_effect(candidate, verdict, parts.evaluation.average, champion, self._average_of(champion))
             is_new = decision.is_promoted and (champion is None or champion.version != candidate.version)
             if is_new and self.dry_run:
-                return _told(candidate, champion, False, f"Dry run, nothing was changed. {decision.reason}")
+                return told(candidate, champion, False, f"Dry run, nothing was changed. {decision.reason}")
             if is_new and verdict is not None:
                 move = Move(
                     kind=PROMOTION,
@@ -177,7 +177,7 @@ class EffectRegistryResource(dg.ConfigurableResource):
                     facts=self.moves.facts(candidate, {verdict.gate: verdict.key.digest}, ()),
                 )
                 champion = self.moves.move(move, standing, run_id)
-            return _told(candidate, champion, decision.is_promoted, decision.reason)
+            return told(candidate, champion, decision.is_promoted, decision.reason)
 
     def still_stands(self, candidate: ModelVersion, promotion: PromotionRef) -> bool:
         """Whether a decision is still what ledger, record and registry show."""
@@ -304,15 +304,4 @@ def _signature(line: "LinearEffect") -> "ModelSignature":
     return ModelSignature(
         Schema([ColSpec("double", name) for name in line.names]),
         Schema([ColSpec(kind, name) for name, kind in answers.items()]),
-    )
-
-
-def _told(candidate: ModelVersion, champion: ModelVersion | None, is_promoted: bool, reason: str) -> PromotionRef:
-    return PromotionRef(
-        key=content_key(candidate, champion, is_promoted, reason),
-        brand=candidate.brand,
-        name=candidate.name,
-        is_promoted=is_promoted,
-        reason=reason,
-        champion=champion,
     )

@@ -9,7 +9,6 @@ from datetime import datetime
 import dagster as dg
 
 from e2i_pipeline.config.code_version import code_version
-from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.evaluation import EvaluationRef
 from e2i_pipeline.contracts.quality import Verdict
 from e2i_pipeline.contracts.references import TrainingDatasetRef
@@ -23,7 +22,7 @@ from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.stages.comparison import ComparisonResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
 from e2i_pipeline.resources.stages.modelling import ModellingResource
-from e2i_pipeline.resources.stages.stage_moves import DATASET_VERSION, MODEL_SHA256, StageMovesResource
+from e2i_pipeline.resources.stages.stage_moves import DATASET_VERSION, MODEL_SHA256, StageMovesResource, told
 
 EVALUATED, INFRASTRUCTURE = "e2i.evaluation", "e2i.infrastructure"
 """Tags of a version: what each gate's verdict on it says, `passed` or `failed`; absent while there is none."""
@@ -142,7 +141,7 @@ class PromotionResource(dg.ConfigurableResource):
             standing = self._standing(candidate.name, now)
             champion = self.mlflow.get_latest_model_version(candidate.name, (self.stage,))
             if held := standing.held_back(candidate.version):
-                return self._told(candidate, champion, False, held)
+                return told(candidate, champion, False, held)
             is_other = champion is not None and champion.version != candidate.version and evaluation.is_passed
             comparison = (
                 self.comparisons.compare(dataset, trained, champion, run_id, now) if champion and is_other else None
@@ -150,13 +149,13 @@ class PromotionResource(dg.ConfigurableResource):
             decision = promotion.decide(candidate, evaluation, champion, comparison, self.margin, self.significance)
             is_new = decision.is_promoted and (champion is None or champion.version != candidate.version)
             if is_new and self.dry_run:
-                return self._told(candidate, champion, False, f"Dry run, nothing was changed. {decision.reason}")
+                return told(candidate, champion, False, f"Dry run, nothing was changed. {decision.reason}")
             if is_new:
                 verdicts = {verdict.gate: verdict.key.digest for verdict in (evaluation, infrastructure)}
                 facts = self.moves.facts(candidate, verdicts, ())
                 move = self._move(candidate, standing, actor, decision.reason, now)
                 champion = self.moves.move(move._replace(facts=facts), standing, run_id)
-            return self._told(candidate, champion, decision.is_promoted, decision.reason)
+            return told(candidate, champion, decision.is_promoted, decision.reason)
 
     def _standing(self, name: str, now: datetime) -> Standing:
         """Who serves; a dry run completes nothing either."""
@@ -175,18 +174,6 @@ class PromotionResource(dg.ConfigurableResource):
             is_person=False,
             reason=reason,
             at=now,
-        )
-
-    def _told(
-        self, candidate: ModelVersion, champion: ModelVersion | None, is_promoted: bool, reason: str
-    ) -> PromotionRef:
-        return PromotionRef(
-            key=content_key(candidate, champion, is_promoted, reason),
-            brand=candidate.brand,
-            name=candidate.name,
-            is_promoted=is_promoted,
-            reason=reason,
-            champion=champion,
         )
 
     @property

@@ -13,7 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from e2i_pipeline.contracts.registry import ModelVersion
+from e2i_pipeline.contracts.base import content_key
+from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
 from e2i_pipeline.domain.champions import OUTSIDE, STAGE_CHANGE, WITHDRAWAL, Move, Standing
 from e2i_pipeline.errors import ToolRejected
 from e2i_pipeline.resources.metadata import MetadataResource
@@ -167,3 +168,22 @@ class StageMovesResource(dg.ConfigurableResource):
         self.metadata.record_move(move, standing.entry)
         if self.metadata.rows("ml_model_registry", name=name, version=number):
             self.metadata.set_stage(name, number, move.to_stage, is_champion=move.is_champion, at=now)
+
+
+def told(candidate: ModelVersion, champion: ModelVersion | None, is_promoted: bool, reason: str) -> PromotionRef:
+    """A decision on a candidate as a reference.
+
+    Args:
+        candidate: The version that was decided on.
+        champion: The version that serves after it; None where none does.
+        is_promoted: Whether the candidate now serves.
+        reason: Why, in words.
+    """
+    return PromotionRef(
+        key=content_key(candidate, champion, is_promoted, reason),
+        brand=candidate.brand,
+        name=candidate.name,
+        is_promoted=is_promoted,
+        reason=reason,
+        champion=champion,
+    )
