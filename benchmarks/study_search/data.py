@@ -1,4 +1,4 @@
-"""Generated rows with a dependence that boosting has to search for, and the space that all arms search."""
+"""Generated rows of the kind that patients' histories give, and the space that all arms search."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,15 +30,24 @@ class Rows(NamedTuple):
 
 
 def write(path: Path, rows: int) -> None:
-    """Writes rows for learning, a quarter as many to judge trials by, and as many again to judge the result by."""
+    """Writes rows for learning, a tenth as many to judge trials by, and a quarter as many to judge the result by.
+
+    The columns are what patients' rows are made of: twelve flags, ten counts and eight measurements, one value in 20
+    missing. A third of them matter, by slopes, thresholds and two interactions.
+    """
     import numpy as np
 
     rng = np.random.default_rng(7)
-    total = rows + 2 * (rows // 4)
-    x = rng.normal(size=(total, COLUMNS)).astype(np.float32)
-    linear = x[:, :8] @ np.linspace(0.5, 0.1, 8, dtype=np.float32)
-    logit = linear + 0.6 * x[:, 8] * x[:, 9] + 0.8 * (np.abs(x[:, 10]) < 0.7) + 0.5 * np.sin(2 * x[:, 11]) - 1.5
+    total = rows + rows // 10 + rows // 4
+    flags = (rng.random((total, 12)) < np.linspace(0.05, 0.5, 12)).astype(np.float32)
+    counts = rng.poisson(np.linspace(0.5, 6, 10), size=(total, 10)).astype(np.float32)
+    measured = rng.normal(size=(total, 8)).astype(np.float32)
+    logit = -1.6 + flags[:, [1, 4, 7, 10]] @ np.array([0.9, -0.7, 0.6, 0.4], np.float32)
+    logit += 0.25 * np.minimum(counts[:, 3], 4) - 0.3 * (counts[:, 6] > 4)
+    logit += 0.5 * measured[:, 0] + 0.4 * (measured[:, 1] > 0.5)
+    logit += 0.6 * flags[:, 11] * (counts[:, 8] > 5) + 0.3 * measured[:, 2] * flags[:, 10]
     y = (rng.random(total) < 1 / (1 + np.exp(-logit))).astype(np.int64)
+    x = np.concatenate([flags, counts, measured], axis=1)
     x[rng.random(x.shape) < 0.05] = np.nan
     np.savez(path, x=x, y=y, rows=rows)
 
@@ -49,5 +58,5 @@ def read(path: Path) -> Rows:
 
     with np.load(path) as kept:
         x, y, rows = kept["x"], kept["y"], int(kept["rows"])
-    until = rows + rows // 4
+    until = rows + rows // 10
     return Rows(x[:rows], y[:rows], x[rows:until], y[rows:until], x[until:], y[until:])

@@ -12,7 +12,7 @@ from e2i_pipeline.contracts.references import FeatureSpec
 from e2i_pipeline.domain import metrics, regression_metrics
 from e2i_pipeline.domain.algorithms import algorithm, encoder_for
 from e2i_pipeline.domain.encoding import checked_outcomes, code_columns, encode, raw_features
-from e2i_pipeline.domain.learners import CLASSIFICATION, REGRESSION, OnStep, Parameters
+from e2i_pipeline.domain.learners import CLASSIFICATION, REGRESSION, OnStep, Parameters, tree_depth
 from e2i_pipeline.errors import CohortTooSmall, ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Split = tuple["pd.DataFrame", "np.ndarray | pd.Series"]
 """Rows with the features' columns, and their outcomes (rows,): 0 or 1, or numbers in a regression."""
 
 
-USUAL_DEPTH, USUAL_LEARNING_RATE = 6, 0.1
+USUAL_LEARNING_RATE = 0.1
 ROUNDS_TO_LEARN = 20
 """Boosting rounds times learning rate after which a fit has mostly stopped early: a guess."""
 
@@ -42,9 +42,8 @@ def cost(parameters: Parameters) -> float:
     """
     rounds = parameters.get("n_estimators", parameters.get("iterations"))
     rate = parameters.get("learning_rate")
-    depth = parameters.get("max_depth", parameters.get("depth"))
     enough = ROUNDS_TO_LEARN / _number(rate, USUAL_LEARNING_RATE)
-    return min(_number(rounds, 1), enough) * _number(depth, USUAL_DEPTH)
+    return min(_number(rounds, 1), enough) * tree_depth(parameters)
 
 
 def _number(value: object, otherwise: float) -> float:
@@ -76,6 +75,7 @@ class Tuning:
     Attributes:
         metric: `auc` or `log_loss`, or in a regression `rmse` or `mae`.
         seed: Seed of everything random in a fit.
+        threads: Threads that a fit begins with.
         fingerprint: Hash of all that decides a trial's value, parameters apart.
     """
 
@@ -117,7 +117,7 @@ class Tuning:
         self.metric = metric
         self._problem_type = problem_type
         self._train, self._validation, self._features = train, validation, features
-        self.seed, self._threads, self._early_stopping_rounds = seed, threads, early_stopping_rounds
+        self.seed, self.threads, self._early_stopping_rounds = seed, threads, early_stopping_rounds
         self._prepared: dict[str, _Prepared] = {}
         self.fingerprint = content_key(
             [(f.name, f.kind) for f in features],
@@ -142,7 +142,7 @@ class Tuning:
             data.train,
             data.validation,
             seed=self.seed,
-            threads=self._threads,
+            threads=self.threads,
             metric=self.metric,
             early_stopping_rounds=self._early_stopping_rounds,
             on_step=on_step,
@@ -190,7 +190,7 @@ class Tuning:
 
     def _data(self, name: str) -> _Prepared:
         if name not in self._prepared:
-            self._prepared[name] = self._prepare(name, self._train, self._validation, self._threads)
+            self._prepared[name] = self._prepare(name, self._train, self._validation, self.threads)
         return self._prepared[name]
 
     def _prepare(self, name: str, train: Split, validation: Split, threads: int) -> _Prepared:

@@ -137,13 +137,14 @@ class OptunaResource(dg.ConfigurableResource):
         rules = self._rules(study_name, direction, seed, given_to_study(given, spaces, self.batch_size))
         with quiet(), open_storage(self.storage) as storage:
             about = {METRIC: metric, ALGORITHMS: list(spaces), **(attributes or {})}
-            run = StudyRun(storage, rules, tuning, spaces, about)
+            run = StudyRun(storage, rules, tuning, spaces, about, workers * threads)
             order = partial(
                 write_order,
                 rules=run.rules,
                 search_space={name: search_space[name] for name in spaces},
                 features=features,
                 tuning=settings,
+                cores=workers * threads,
                 train=train,
                 validation=validation,
             )

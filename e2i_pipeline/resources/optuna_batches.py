@@ -1,9 +1,10 @@
 """The order of a study: slots in batches, whatever worker fills them and however often one was killed on the way.
 
-A study is a row of slots, numbered from 0, `batch_size` to a batch. What is tried in a slot depends on the batches
-before its own alone, so that neither the number of workers nor their speed decides anything. A slot is tried again
-where its worker was killed; it is settled when a trial completed, was pruned or failed by itself. How parameters are
-chosen from earlier batches stands in `optuna_past`.
+A study is a row of slots, numbered from 0, `batch_size` to a batch, but at most `FIRST_BATCH` in the first one: its
+trials have nothing to be compared with, so none of them is pruned, and they are the dearest. What is tried in a slot
+depends on the batches before its own alone, so that neither the number of workers nor their speed decides anything. A
+slot is tried again where its worker was killed; it is settled when a trial completed, was pruned or failed by itself.
+How parameters are chosen from earlier batches stands in `optuna_past`.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+FIRST_BATCH = 4
+"""Most slots of the first batch."""
 
 SLOT, RESULT = "e2i:slot", "e2i:result"
 """Attributes of a trial: its slot, batch and attempt; and what came of it beside its value."""
@@ -86,22 +90,33 @@ class Board:
     @property
     def is_between_batches(self) -> bool:
         """Whether every slot of every batch that was begun is settled."""
-        return len(self.settled) == len(self._begun) and len(self._begun) % self._size == 0
+        begun = len(self._begun)
+        return len(self.settled) == begun and begun == first_slot(batch_of(begun, self._size), self._size)
 
     @property
     def batch(self) -> int:
         """The batch at work; between two, the next one."""
-        return len(self.settled) // self._size if self.is_between_batches else max(self._begun) // self._size
+        return batch_of(len(self.settled) if self.is_between_batches else max(self._begun), self._size)
 
     def missing(self, wanted: int) -> list[int]:
         """Slots of the batch at work that are to be begun so that `wanted` trials finish, and none beyond."""
         room = wanted - self.finished - len(self.open) - len(self.lost)
-        first = self.batch * self._size
-        return [slot for slot in range(first, first + self._size) if slot not in self._begun][: max(room, 0)]
+        first, end = (first_slot(batch, self._size) for batch in (self.batch, self.batch + 1))
+        return [slot for slot in range(first, end) if slot not in self._begun][: max(room, 0)]
 
     def before(self, batch: int) -> list["FrozenTrial"]:
         """The settled trials of the batches before one, by slot."""
-        return [self.settled[slot] for slot in range(batch * self._size)]
+        return [self.settled[slot] for slot in range(first_slot(batch, self._size))]
+
+
+def first_slot(batch: int, batch_size: int) -> int:
+    """The first slot of a batch, both counted from 0."""
+    return batch and min(FIRST_BATCH, batch_size) + (batch - 1) * batch_size
+
+
+def batch_of(slot: int, batch_size: int) -> int:
+    """The batch of a slot, both counted from 0."""
+    return (slot - min(FIRST_BATCH, batch_size)) // batch_size + 1
 
 
 def slot_of(trial: "FrozenTrial") -> int | None:
@@ -117,7 +132,7 @@ def attempt_of(trial: "FrozenTrial") -> int:
 
 def attributes_of(slot: int, batch_size: int, attempt: int) -> dict[str, Any]:
     """The attributes of a trial that is to be tried in a slot."""
-    return {SLOT: [slot, slot // batch_size, attempt]}
+    return {SLOT: [slot, batch_of(slot, batch_size), attempt]}
 
 
 def result_of(trial: "FrozenTrial") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.domain.learners import STEP
 from e2i_pipeline.domain.search_space import Space, Value, suggest
-from e2i_pipeline.resources.optuna_batches import result_of
+from e2i_pipeline.resources.optuna_batches import FIRST_BATCH, result_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 STARTUP_TRIALS = 10
 """Trials by chance before TPE models them (Optuna's default)."""
 
-STARTUP_COMPLETED = 5
-"""Completed trials before the median pruner compares (Optuna's default)."""
+STARTUP_COMPLETED = FIRST_BATCH
+"""Completed trials before the median pruner compares: those of the first batch (Optuna's default is 5)."""
 
-WARMUP_ROUNDS = STEP
-"""Boosting rounds before a trial may be pruned: the first report. Optuna's default compares from the first round on,
-where a low learning rate looks bad whatever it leads to."""
+WARMUP = STEP
+"""Work of a trial before it may be pruned: its first report. Optuna's default compares from the first round on, where a
+low learning rate looks bad whatever it leads to."""
 
 ALGORITHM = "algorithm"
 """Name of the parameter that chooses among several algorithms."""
@@ -151,7 +151,7 @@ def pruner_of(name: str, spaces: Mapping[str, Space]) -> "BasePruner":
 
     if name == "HyperbandPruner":
         longest = max((int(getattr(space.get("n_estimators"), "high", 0)) for space in spaces.values()), default=0)
-        return optuna.pruners.HyperbandPruner(min_resource=WARMUP_ROUNDS, max_resource=max(longest, WARMUP_ROUNDS))
+        return optuna.pruners.HyperbandPruner(min_resource=WARMUP, max_resource=max(longest, WARMUP))
     if name == "MedianPruner":
-        return optuna.pruners.MedianPruner(n_startup_trials=STARTUP_COMPLETED, n_warmup_steps=WARMUP_ROUNDS)
+        return optuna.pruners.MedianPruner(n_startup_trials=STARTUP_COMPLETED, n_warmup_steps=WARMUP)
     return optuna.pruners.NopPruner()

@@ -17,7 +17,17 @@ from e2i_pipeline.domain.algorithms import algorithm
 from e2i_pipeline.domain.search_space import Space, Value
 from e2i_pipeline.domain.tuning import Tuning, cost
 from e2i_pipeline.errors import ConfigurationError, ToolUnavailable
-from e2i_pipeline.resources.optuna_batches import FINISHED, KILLED, RESULT, SLOT, Board, attributes_of, slot_of
+from e2i_pipeline.resources.optuna_batches import (
+    FINISHED,
+    KILLED,
+    RESULT,
+    SLOT,
+    Board,
+    attributes_of,
+    first_slot,
+    slot_of,
+)
+from e2i_pipeline.resources.optuna_cores import SpareCores
 from e2i_pipeline.resources.optuna_past import Past
 from e2i_pipeline.resources.optuna_records import Found, found, record, seconds_of
 from e2i_pipeline.resources.optuna_storage import StudyStorage
@@ -92,6 +102,7 @@ class StudyRun:
         tuning: Tuning,
         spaces: Mapping[str, Space],
         attributes: Mapping[str, Any] | None = None,
+        cores: int = 1,
     ) -> None:
         """Creates the study, or joins it.
 
@@ -101,6 +112,7 @@ class StudyRun:
             tuning: What a trial does.
             spaces: Search space per algorithm, in order of name.
             attributes: JSON values to keep with the study.
+            cores: Cores of all workers of this machine, >= 1: for the last trials of a batch, when others have ended.
 
         Raises:
             ConfigurationError: The storage holds a study of this name over other data or rules.
@@ -109,6 +121,7 @@ class StudyRun:
         self._storage, self._rules, self._tuning, self._spaces = storage, rules, tuning, spaces
         self.only = next(iter(spaces)) if len(spaces) == 1 else ""
         self._past: dict[int, Past] = {}
+        self._cores = cores
         self._looked = time.monotonic()
         identity = content_key(
             tuning.fingerprint,
@@ -242,9 +255,12 @@ class StudyRun:
         judge = self._before(board).judge(slot_of(trial) or 0)
         tried = record(trial, self.only)
 
-        def on_step(step: int, value: float) -> None:
+        spare = SpareCores(self._trials, self._cores, self._tuning.threads, _storage_errors())
+
+        def on_step(step: int, value: float) -> int | None:
             if judge.is_hopeless(step, value):
                 raise TrialPruned
+            return spare.threads()
 
         values: list[float] | None = None
         try:
@@ -282,8 +298,8 @@ class StudyRun:
                 self._begin(slot, attempt, before)
             missing = board.missing(self._rules.n_trials)
             if missing:
-                first = board.batch * self._rules.batch_size
-                given = () if board.batch else self._rules.given
+                first = first_slot(board.batch, self._rules.batch_size)
+                given = self._rules.given[first:]
                 asked = self._before(board).ask(missing[-1] - first + 1, self._rules.seed, given)
                 for slot in missing:
                     self._begin(slot, 0, asked[slot - first])

@@ -33,6 +33,7 @@ def write_order(
     search_space: Mapping[str, Mapping[str, Any]],
     features: Sequence[FeatureSpec],
     tuning: Mapping[str, Any],
+    cores: int,
     train: "Split",
     validation: "Split",
 ) -> None:
@@ -44,6 +45,7 @@ def write_order(
         search_space: Per algorithm: parameter to its form in the search-space language.
         features: The features, in order.
         tuning: Further arguments of `Tuning`.
+        cores: Cores of all workers of this machine.
         train: Rows and outcomes to learn from.
         validation: Rows and outcomes to judge by.
     """
@@ -54,6 +56,7 @@ def write_order(
         "search_space": search_space,
         "features": [feature.model_dump(mode="json") for feature in features],
         "tuning": tuning,
+        "cores": cores,
     }
     file.write(json.dumps(order).encode() + b"\n")
     for rows, outcomes in (train, validation):
@@ -88,7 +91,7 @@ def main() -> None:
     rules = Rules(**{**order["rules"], "given": tuple(order["rules"]["given"])})
     spaces = spaces_of(list(order["search_space"]), order["search_space"], order["tuning"]["problem_type"])
     with quiet(), open_storage(os.environ[STORAGE]) as storage:
-        StudyRun(storage, rules, tuning, spaces).work()
+        StudyRun(storage, rules, tuning, spaces, cores=order["cores"]).work()
 
 
 def _end_with(file: BinaryIO) -> None:

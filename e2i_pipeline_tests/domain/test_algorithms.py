@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from e2i_pipeline.contracts.references import FeatureSpec
 from e2i_pipeline.domain.algorithms import ALGORITHMS, ScoringModel, algorithm, dump_model, fit_model, load_model
 from e2i_pipeline.domain.attribution import attribute
-from e2i_pipeline.domain.learners import ROWS_PER_THREAD
+from e2i_pipeline.domain.learners import ROWS_PER_THREAD, Watch
 from e2i_pipeline.domain.metrics import auc
 from e2i_pipeline.domain.regression_metrics import rmse
 from e2i_pipeline.errors import ConfigurationError, SourceError, ToolRejected
@@ -212,6 +213,32 @@ def test_early_stopping_keeps_the_best_rounds_and_says_how_many(name: str) -> No
     assert 0 < int(rounds or 0) < 100
     again = fit_model(name, stopped.manifest.parameters, TRAIN, OUTCOMES, FEATURES, **given)
     np.testing.assert_array_equal(again.predict(NEW), stopped.predict(NEW))
+
+
+@every_booster
+def test_threads_that_change_on_the_way_change_no_tree(name: str) -> None:
+    learner, rng = ALGORITHMS[name], np.random.default_rng(3)
+    x = rng.normal(size=(2 * ROWS_PER_THREAD, 3))
+    y = (rng.random(len(x)) < 1 / (1 + np.exp(-x[:, 0]))).astype(np.int64)
+    train, validation = learner.matrix(x, y, 1), learner.matrix(x[:500], y[:500], 1, is_train=False)
+
+    def fitted(threads: list[int]) -> bytes:
+        asked = iter(threads)
+        settings: dict[str, Any] = {"seed": 3, "threads": 1, "on_step": lambda *_: next(asked, None)}
+        return learner.dump(learner.fit({"n_estimators": 40}, train, validation, **settings).estimator)
+
+    assert fitted([2, 1, 2]) == fitted([])
+
+
+def test_a_fit_that_gains_less_than_chance_is_not_waited_for() -> None:
+    crawling = Watch(is_maximized=True, patience=30)
+    assert [crawling.is_enough(rounds, 0.7 + rounds * 1e-6) for rounds in (5, 20, 35)] == [False, False, True]
+    assert crawling.best_rounds == 35  # what it did gain is kept
+
+    gaining = Watch(is_maximized=False, patience=30)
+    assert not any(gaining.is_enough(rounds, 10 - rounds * 1e-3) for rounds in range(5, 200, 5))
+    assert gaining.is_enough(225, 9.9)
+    assert gaining.best_rounds == 195
 
 
 def test_an_elastic_net_is_possible() -> None:

@@ -20,7 +20,7 @@ from e2i_pipeline.domain.search_space import suggest
 from e2i_pipeline.domain.tuning import Tuning
 from e2i_pipeline.errors import CohortTooSmall, ConfigurationError, ToolRejected
 from e2i_pipeline.resources.optuna import OptunaResource
-from e2i_pipeline.resources.optuna_batches import KILLED
+from e2i_pipeline.resources.optuna_batches import KILLED, first_slot
 from e2i_pipeline.resources.optuna_past import pruner_of, sampler_of
 from e2i_pipeline.resources.optuna_records import StudyOutcome
 from e2i_pipeline.resources.optuna_spaces import spaces_of
@@ -139,13 +139,14 @@ def test_trials_of_a_batch_know_of_earlier_batches_alone(whole: StudyOutcome) ->
         except optuna.TrialPruned:
             return {"state": optuna.trial.TrialState.PRUNED}
 
-    for first in (0, 8, 16):
+    for batch_number in range(3):
+        first, end = first_slot(batch_number, 8), first_slot(batch_number + 1, 8)
         study.sampler = sampler_of("TPESampler", int(content_key(3, first)[:8], 16))
-        batch = [_asked(study, spaces) for _ in range(8)]
+        batch = [_asked(study, spaces) for _ in range(end - first)]
         results = [tried(trial) for trial in batch]
         for trial, result in zip(batch, results, strict=True):
             study.tell(trial, **result)
-    assert [(t.state.name, t.value) for t in study.trials] == [(t.state, t.value) for t in whole.history[:24]]
+    assert [(t.state.name, t.value) for t in study.trials] == [(t.state, t.value) for t in whole.history[:20]]
 
 
 def _asked(study: optuna.Study, spaces: dict[str, Any]) -> optuna.Trial:
@@ -302,10 +303,10 @@ def test_failed_trials_are_counted_by_reason_and_do_not_count_as_finished(tmp_pa
 def test_a_study_whose_trials_all_fail_is_rejected_with_the_reasons(tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
     with pytest.raises(
-        ToolRejected, match=r"none of its 16 trials worked: 1 x XGBoostError: value -1\.\d+ for Parameter"
+        ToolRejected, match=r"none of its 12 trials worked: 1 x XGBoostError: value -1\.\d+ for Parameter"
     ):
         _optimize(tmp_path, 50, space=NEVER_WORKS, on_trial=told.append)
-    assert [t["state"] for t in told] == ["FAIL"] * 16  # after ten, to the end of the batch
+    assert [t["state"] for t in told] == ["FAIL"] * 12  # after ten, to the end of the batch
     assert math.isnan(told[0]["best_value"])
 
 

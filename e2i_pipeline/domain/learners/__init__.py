@@ -11,6 +11,8 @@ from e2i_pipeline.domain.learners.base import (
     Fit,
     OnStep,
     Parameters,
+    Watch,
+    tree_depth,
 )
 from e2i_pipeline.domain.learners.catboost import CatBoost
 from e2i_pipeline.domain.learners.forest import RandomForest
@@ -36,5 +38,7 @@ __all__ = [
     "Parameters",
     "RandomForest",
     "Ridge",
+    "Watch",
     "XGBoost",
+    "tree_depth",
 ]

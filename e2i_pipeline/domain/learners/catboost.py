@@ -23,6 +23,7 @@ from e2i_pipeline.domain.learners.base import (
     Fit,
     OnStep,
     Parameters,
+    rounds_per_step,
 )
 from e2i_pipeline.errors import ToolRejected
 
@@ -119,7 +120,11 @@ class CatBoost(Algorithm):
         }
         if validation is not None and early_stopping_rounds:
             settings |= {"od_type": "Iter", "od_wait": early_stopping_rounds, "use_best_model": True}
-        reporter = _Reporter(watched, on_step) if validation is not None and on_step is not None else None
+        reporter = (
+            _Reporter(watched, on_step, rounds_per_step(parameters))
+            if validation is not None and on_step is not None
+            else None
+        )
         booster: Any = Booster(settings)
         booster.fit(train, eval_set=validation, callbacks=[reporter] if reporter else None)
         if reporter is not None and reporter.raised is not None:
@@ -170,21 +175,23 @@ class CatBoost(Algorithm):
 
 
 class _Reporter:
-    """A CatBoost callback that hands on the validation metric every `STEP` rounds.
+    """A CatBoost callback that hands on the validation metric at the end of each step.
 
     Attributes:
         raised: What `on_step` raised: CatBoost would pack it into an error of its own, so it ends the fit instead.
     """
 
-    def __init__(self, metric: str, on_step: OnStep) -> None:
-        self._metric, self._on_step = metric, on_step
+    def __init__(self, metric: str, on_step: OnStep, every: int) -> None:
+        self._metric, self._on_step, self._every = metric, on_step, every
         self.raised: Exception | None = None
 
     def after_iteration(self, info: Any) -> bool:
         """Whether the fit goes on."""
-        if info.iteration % STEP == 0:
+        if info.iteration % self._every == 0:
             try:
-                self._on_step(int(info.iteration), float(info.metrics["validation"][self._metric][-1]))
+                self._on_step(
+                    int(info.iteration) // self._every * STEP, float(info.metrics["validation"][self._metric][-1])
+                )
             except Exception as err:  # `fit` raises it again
                 self.raised = err
         return self.raised is None

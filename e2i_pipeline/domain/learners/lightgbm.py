@@ -21,6 +21,7 @@ from e2i_pipeline.domain.learners.base import (
     Fit,
     OnStep,
     Parameters,
+    rounds_per_step,
     worthwhile_threads,
 )
 from e2i_pipeline.errors import ToolRejected
@@ -117,7 +118,7 @@ class LightGBM(Algorithm):
         if validation is not None and early_stopping_rounds:
             callbacks.append(lightgbm.early_stopping(early_stopping_rounds, verbose=False))
         if validation is not None and on_step is not None:
-            callbacks.append(_reporter(on_step))
+            callbacks.append(_reporter(on_step, rounds_per_step(tried)))
         booster = lightgbm.train(
             {
                 "bagging_freq": 1,  # 0, the default, ignores `subsample`
@@ -174,13 +175,13 @@ def _one_threaded(text: str) -> str:
     return re.sub(r"\[num_threads: -?\d+\]", "[num_threads: 1]", text)
 
 
-def _reporter(on_step: OnStep) -> Any:
-    """A LightGBM callback that hands on the validation metric every `STEP` rounds."""
+def _reporter(on_step: OnStep, every: int) -> Any:
+    """A LightGBM callback that hands on the validation metric at the end of each step."""
 
     def report(environment: Any) -> None:
         rounds = environment.iteration + 1
-        if rounds % STEP == 0:
-            on_step(rounds, float(environment.evaluation_result_list[0][2]))
+        if rounds % every == 0:
+            on_step(rounds // every * STEP, float(environment.evaluation_result_list[0][2]))
 
     # Before early stopping (30), which ends the callbacks of the last round, whether it stops a fit or not.
     report.order = 20  # pyright: ignore[reportFunctionMemberAccess]

@@ -7,11 +7,12 @@ What an algorithm is stands in `base`.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from e2i_pipeline.domain.learners.base import (
     CLASSIFICATION,
     DEFAULT_METRICS,
+    LOOK,
     REGRESSION,
     STEP,
     TREE,
@@ -20,6 +21,8 @@ from e2i_pipeline.domain.learners.base import (
     Fit,
     OnStep,
     Parameters,
+    Watch,
+    rounds_per_step,
     worthwhile_threads,
 )
 from e2i_pipeline.errors import ToolRejected
@@ -103,18 +106,12 @@ class XGBoost(Algorithm):
     ) -> Fit:
         """See `Algorithm.fit`. The booster is cut after its best round, which becomes `n_estimators`."""
         import xgboost
-        from xgboost.callback import EarlyStopping
 
         tried = dict(parameters)
         rounds = int(tried.pop("n_estimators", None) or self.default_rounds)
         eval_metric, is_maximized = self.metrics[metric or DEFAULT_METRICS[problem_type]]
-        is_stopped_early = validation is not None and bool(early_stopping_rounds)
-        callbacks: list[Any] = []
-        if is_stopped_early:
-            watched = {"metric_name": eval_metric, "data_name": "validation", "maximize": is_maximized}
-            callbacks.append(EarlyStopping(rounds=early_stopping_rounds, **watched))
-        if validation is not None and on_step is not None:
-            callbacks.append(_reporter(eval_metric, on_step))
+        watch = Watch(is_maximized, early_stopping_rounds)
+        reports = _Reports(on_step, rounds_per_step(tried), train.num_row())
         booster = xgboost.train(
             {
                 **tried,
@@ -128,12 +125,11 @@ class XGBoost(Algorithm):
             },
             train,
             rounds,
-            evals=[] if validation is None else [(validation, "validation")],
-            callbacks=callbacks,
+            callbacks=[] if validation is None else [_watcher(watch, validation, rounds, reports)],
             verbose_eval=False,
         )
-        if is_stopped_early:
-            booster = booster[: booster.best_iteration + 1]
+        if validation is not None and early_stopping_rounds:
+            booster = booster[: watch.best_rounds]
         return Fit(_one_threaded(booster), {**parameters, "n_estimators": booster.num_boosted_rounds()})
 
     def score(self, estimator: Any, x: "np.ndarray") -> "np.ndarray":
@@ -195,15 +191,39 @@ def _one_threaded(booster: Any) -> Any:
     return booster
 
 
-def _reporter(eval_metric: str, on_step: OnStep) -> Any:
-    """An XGBoost callback that hands on the validation metric every `STEP` rounds."""
+class _Reports(NamedTuple):
+    """Whom a fit reports to, if anybody, every how many rounds, and on how many rows it learns."""
+
+    on_step: OnStep | None
+    every: int
+    rows: int
+
+    def is_due(self, rounds: int) -> bool:
+        return self.on_step is not None and rounds % self.every == 0
+
+    def report(self, rounds: int, value: float) -> int | None:
+        """Reports, and says on how many threads to go on, if on others."""
+        threads = self.on_step(rounds // self.every * STEP, value) if self.on_step else None
+        return threads and worthwhile_threads(threads, self.rows)
+
+
+def _watcher(watch: Watch, validation: Any, until: int, reports: _Reports) -> Any:
+    """An XGBoost callback that looks at the validation metric every `LOOK` rounds, for each report and after the last.
+
+    XGBoost's own evaluation looks after each round.
+    """
     from xgboost.callback import TrainingCallback
 
-    class Reporter(TrainingCallback):
+    class Watcher(TrainingCallback):
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             rounds = epoch + 1
-            if rounds % STEP == 0:
-                on_step(rounds, float(evals_log["validation"][eval_metric][-1]))
-            return False
+            is_due = reports.is_due(rounds)
+            if rounds % LOOK and rounds < until and not is_due:
+                return False
+            value = float(model.eval(validation).rpartition(":")[2])
+            threads = reports.report(rounds, value) if is_due else None
+            if threads:
+                model.set_param({"nthread": threads})
+            return watch.is_enough(rounds, value)
 
-    return Reporter()
+    return Watcher()

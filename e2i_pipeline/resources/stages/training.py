@@ -22,6 +22,7 @@ from e2i_pipeline.progress import TrialBar
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
 from e2i_pipeline.resources.optuna import OptunaResource
+from e2i_pipeline.resources.optuna_batches import batch_of
 from e2i_pipeline.resources.stages.evaluation import RECALIBRATION_FILE
 from e2i_pipeline.resources.stages.feature_statistics import FeatureStatisticsResource
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource, files_sha256
@@ -170,7 +171,9 @@ class TrainingResource(dg.ConfigurableResource):
             )
             self.mlflow.log_dataset(run.run_id, dataset)
             self.mlflow.log_environment(run.run_id)
-            tried = [{**t._asdict(), "batch": max(t.slot, 0) // self.optuna.batch_size} for t in outcome.history]
+            tried = [
+                {**t._asdict(), "batch": batch_of(max(t.slot, 0), self.optuna.batch_size)} for t in outcome.history
+            ]
             self.mlflow.log_trials(run.run_id, tried, f"validation_{self.metric}")
         result = TuningResult(
             key=key,
