@@ -5,12 +5,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from e2i_pipeline.garbage import look_seldom
+from e2i_pipeline.garbage import held_for_good
 
 
 @dg.definitions
 @functools.cache
 def defs() -> dg.Definitions:
     """Everything under `defs/`."""
-    look_seldom()
-    return dg.load_from_defs_folder(path_within_project=Path(__file__))
+    with held_for_good():
+        return dg.load_from_defs_folder(path_within_project=Path(__file__))

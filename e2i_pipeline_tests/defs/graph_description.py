@@ -3,6 +3,7 @@
 Its first act is to load the definitions, so that what is imported by then is what they cost.
 """
 
+import gc
 import json
 import sys
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from e2i_pipeline.definitions import defs
 
 loaded = defs()
-imported = sorted({name.partition(".")[0] for name in sys.modules})
+imported = sorted(sys.modules)
+garbage = {"is_looked_for": gc.isenabled(), "threshold": gc.get_threshold()[0], "left_out": gc.get_freeze_count()}
 
 
 def described() -> dict[str, Any]:
@@ -25,6 +27,7 @@ def described() -> dict[str, Any]:
     }
     return {
         "imported": imported,
+        "garbage": garbage,
         "executor": loaded.resolve_implicit_global_asset_job_def().executor_def.name,
         "assets": [
             {

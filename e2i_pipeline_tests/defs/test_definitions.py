@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from e2i_pipeline.garbage import OBJECTS
 from e2i_pipeline_tests.processes import Product
 
 SNAPSHOT = Path(__file__).with_name("definitions.snapshot.txt")
@@ -24,6 +25,9 @@ EXPENSIVE = {
     *("sklearn", "pandas", "numpy", "pyarrow", "duckdb", "matplotlib", "scipy", "skops", "sqlalchemy"),
 }
 """What takes from half a second to ten to import, and is no part of loading."""
+
+NEEDLESS = {"e2i_pipeline.domain.report_data"}
+"""What is needed for a report alone."""
 
 STAGES = ("source", "features", "training", "causal", "explanation", "serving")
 
@@ -46,7 +50,19 @@ def describe(product: Product) -> dict[str, Any]:
 
 
 def test_loading_imports_none_of_the_tools(described: dict[str, Any]) -> None:
-    assert set(described["imported"]) & EXPENSIVE == set()
+    assert {name.partition(".")[0] for name in described["imported"]} & EXPENSIVE == set()
+
+
+def test_loading_does_nothing_that_nobody_asks_for(described: dict[str, Any]) -> None:
+    assert set(described["imported"]) & NEEDLESS == set()
+
+
+def test_what_is_loaded_is_looked_through_no_more_and_the_rest_seldom(described: dict[str, Any]) -> None:
+    garbage = described["garbage"]
+
+    assert garbage["is_looked_for"]
+    assert garbage["threshold"] == OBJECTS
+    assert garbage["left_out"] > OBJECTS  # Dagster alone is more than twice as many
 
 
 def test_loading_writes_nothing(described: dict[str, Any], product: Product) -> None:

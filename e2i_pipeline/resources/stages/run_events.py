@@ -5,11 +5,12 @@ How long a step took stands in the spans of its trace.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
-from e2i_pipeline.domain.report_data import CheckOutcome
+if TYPE_CHECKING:
+    from e2i_pipeline.domain.report_data import CheckOutcome
 
 _VERSION = "dagster/data_version"
 
@@ -26,7 +27,7 @@ class RunEvents(NamedTuple):
 
     started_at: datetime | None
     made: dict[str, bool]
-    checks: tuple[CheckOutcome, ...]
+    checks: "tuple[CheckOutcome, ...]"
     said: dict[str, dict[str, Any]]
 
 
@@ -63,7 +64,9 @@ def _events(instance: dg.DagsterInstance, run_id: str, kinds: set[dg.DagsterEven
             yield entry.dagster_event
 
 
-def _outcome(evaluation: dg.AssetCheckEvaluation) -> CheckOutcome:
+def _outcome(evaluation: dg.AssetCheckEvaluation) -> "CheckOutcome":
+    from e2i_pipeline.domain.report_data import CheckOutcome
+
     return CheckOutcome(
         name=evaluation.check_name,
         asset=evaluation.asset_key.to_user_string(),
