@@ -27,6 +27,12 @@ from e2i_pipeline.resources.stages.stage_moves import DATASET_VERSION, MODEL_SHA
 EVALUATED, INFRASTRUCTURE = "e2i.evaluation", "e2i.infrastructure"
 """Tags of a version: what each gate's verdict on it says, `passed` or `failed`; absent while there is none."""
 
+_CODE = (
+    *(f"domain/{name}.py" for name in ("comparison", "delong", "metrics", "promotion", "regression_metrics")),
+    *("domain/calibration.py", "resources/stages/comparison.py"),
+)
+"""What of our code decides a promotion, beside the verdicts."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -179,8 +185,7 @@ class PromotionResource(dg.ConfigurableResource):
     @property
     def rule(self) -> str:
         """What decides a promotion beside the verdicts and the data, for a content key."""
-        code = code_version("domain/promotion.py", "domain/comparison.py", "domain/delong.py")
-        return f"{self.stage}/{self.margin}/{self.significance}/{self.dry_run}/{code}"
+        return f"{self.stage}/{self.margin}/{self.significance}/{self.dry_run}/{code_version(*_CODE)}"
 
     def still_stands(self, candidate: ModelVersion, promotion: PromotionRef) -> bool:
         """Whether a decision is still what ledger, record and registry show: its champion serves."""

@@ -39,8 +39,9 @@ _PATIENT = "patient_id"
 _CODE = (
     *(f"domain/{name}.py" for name in ("algorithms", "encoding", "metrics", "native_files", "regression_metrics")),
     *("domain/learners", "domain/search_space.py", "domain/selection.py", "domain/tuning.py"),
-    *("domain/recalibration.py", "domain/operating_point.py"),
-    *(f"resources/optuna{name}.py" for name in ("", "_batches", "_past", "_records", "_selection", "_study")),
+    *("domain/calibration.py", "domain/recalibration.py", "domain/operating_point.py"),
+    *(f"resources/optuna{name}.py" for name in ("", "_batches", "_past", "_records", "_selection", "_spaces")),
+    *("resources/optuna_study.py", "resources/optuna_warm_start.py"),
     "resources/stages/training.py",
 )
 """What of our code decides what a study finds, and what is fitted and evaluated after it."""

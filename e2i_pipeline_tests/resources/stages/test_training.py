@@ -12,7 +12,10 @@ from e2i_pipeline.defs.resources import build_resources
 from e2i_pipeline.resources.optuna_batches import attributes_of
 from e2i_pipeline.resources.optuna_storage import open_storage
 from e2i_pipeline.resources.optuna_warm_start import mark_ended
+from e2i_pipeline.resources.stages import evaluation_rule, promotion
+from e2i_pipeline.resources.stages import training as training_stage
 from e2i_pipeline.resources.stages.training import TrainingResource
+from e2i_pipeline_tests.imported_source import imported_source
 
 
 @pytest.fixture
@@ -108,3 +111,26 @@ def test_what_a_study_begins_with_is_resolved_once_per_dataset(training: Trainin
     cold = training.model_copy(update={"warm_start": False})
     assert cold.key(dataset("two"), SCOPE, None) != warm
     assert cold.key(dataset("one"), SCOPE, None) == before
+
+
+DECIDES_NOTHING = {
+    "domain/outside.py",  # what it finds is part of the key
+    *(f"resources/optuna_{name}.py" for name in ("importances", "leases", "quiet", "storage", "worker", "workers")),
+}
+
+
+JUDGING = ("judgement", "regression_judgement", "comparison", "evaluation_plots")
+
+
+@pytest.mark.parametrize(
+    ("code", "begins"),
+    [
+        (training_stage._CODE, ("resources/optuna.py", "domain/algorithms.py", "domain/operating_point.py")),
+        (evaluation_rule._CODE, tuple(f"domain/{name}.py" for name in JUDGING)),
+        (promotion._CODE, ("domain/comparison.py", "domain/promotion.py")),
+    ],
+    ids=["training", "evaluation", "promotion"],
+)
+def test_whatever_code_decides_a_result_is_part_of_its_key(code: tuple[str, ...], begins: tuple[str, ...]) -> None:
+    found = {name for name in imported_source(*begins) if name.startswith(("domain/", "resources/"))}
+    assert {name for name in found - DECIDES_NOTHING if not name.startswith(code)} == set()
