@@ -5,6 +5,9 @@ from typing import Literal
 from e2i_pipeline.contracts.base import Contract
 from e2i_pipeline.contracts.references import FeatureSpec
 
+DEFAULT_THRESHOLD = 0.5
+"""Label threshold of a classification without one of its own: the platform's default."""
+
 
 class Recalibrator(Contract):
     """How a model's own probabilities become those that it gives out: a rising function, as plain numbers.
@@ -54,3 +57,8 @@ class ModelManifest(Contract):
     threshold: float | None = None
     recalibration: Recalibrator | None = None
     horizon_days: int
+
+    @property
+    def label_threshold(self) -> float:
+        """Score at or above which a row is labelled; a threshold of 0 labels every row, and is not none."""
+        return DEFAULT_THRESHOLD if self.threshold is None else self.threshold

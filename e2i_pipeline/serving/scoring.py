@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from e2i_pipeline.domain.algorithms import ScoringModel
 
-DEFAULT_THRESHOLD = 0.5
-"""Label threshold of the wire format for a model without one of its own: the platform's default."""
-
 
 class Scorer:
     """One loaded model that answers rows."""
@@ -49,7 +46,7 @@ class Scorer:
         scores = self._scores(rows)
         if self._is_regression:
             return WireEstimates(predictions=scores)
-        threshold = DEFAULT_THRESHOLD if self._threshold is None else self._threshold
+        threshold = self._settings.manifest.label_threshold
         return WireAnswer(predictions=[int(p >= threshold) for p in scores], probabilities=scores)
 
     def explain(self, rows: Sequence[BaseModel]) -> list[Explanation | EstimateExplanation]:

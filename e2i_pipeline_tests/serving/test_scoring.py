@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from e2i_pipeline.domain.attribution import reference_point
+from e2i_pipeline.resources.stages.deployment import _score_columns
 from e2i_pipeline.serving.schema import row_model
 from e2i_pipeline.serving.scoring import Scorer, frame_of, rows_of
 from e2i_pipeline.serving.settings import ServingSettings
@@ -61,6 +62,17 @@ def test_labels_of_the_wire_format_follow_the_threshold_too() -> None:
     low, high = scorer().predict_wire(sent).probabilities
     assert scorer(threshold=(low + high) / 2).predict_wire(sent).predictions == [0, 1]
     assert scorer(threshold=None).predict_wire(sent).predictions == [int(low >= 0.5), int(high >= 0.5)]
+
+
+@pytest.mark.parametrize(("threshold", "flagged", "label"), [(0.0, True, 0.0), (None, None, 0.5)])
+def test_a_threshold_of_zero_flags_everybody_everywhere_and_none_nobody(
+    threshold: float | None, flagged: bool | None, label: float
+) -> None:
+    manifest = small_model().manifest.model_copy(update={"threshold": threshold})
+    (served,) = scorer(threshold=threshold).predict(rows(ROW))
+    assert served.is_flagged is flagged
+    assert _score_columns(np.array([0.0, 0.7]), manifest)["is_flagged"].to_pylist() == [flagged, flagged]
+    assert manifest.label_threshold == label
 
 
 def test_an_unseen_category_is_scored_like_a_missing_one_and_said_without_its_value() -> None:

@@ -191,8 +191,9 @@ def _score_columns(scores: "np.ndarray", manifest: ModelManifest) -> "dict[str, 
 
     if manifest.problem_type == "regression":
         return {"value": pa.array(scores, pa.float64())}
-    is_flagged = scores >= (manifest.threshold or 1.0)
-    return {"probability": pa.array(scores, pa.float64()), "is_flagged": pa.array(is_flagged, pa.bool_())}
+    cut = manifest.threshold
+    is_flagged = pa.nulls(len(scores), pa.bool_()) if cut is None else pa.array(scores >= cut, pa.bool_())
+    return {"probability": pa.array(scores, pa.float64()), "is_flagged": is_flagged}
 
 
 def _request(bento: BentoRef) -> Path:

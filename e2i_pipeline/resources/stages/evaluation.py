@@ -145,8 +145,8 @@ class EvaluationResource(dg.ConfigurableResource):
         terms = Terms(scope, self.rules, self.settings["slice_floor"], self.settings["seed"])
         if scope.problem_type == "regression":
             return judge_regression(model.predict, rows, own, terms)
-        given, threshold = model.recalibrated(own), model.manifest.threshold or 0.5
-        return judge_classification(model.predict, rows, given, own, threshold, terms)
+        given = model.recalibrated(own)
+        return judge_classification(model.predict, rows, given, own, model.manifest.label_threshold, terms)
 
     def _learned(
         self, model: "ScoringModel", dataset: TrainingDatasetRef, scope: ExperimentScope
@@ -162,7 +162,7 @@ class EvaluationResource(dg.ConfigurableResource):
             if scope.problem_type == "regression":
                 found[split] = evaluate_regression(outcome, predicted)
             else:
-                found[split] = evaluate(outcome, predicted, scope.capacity, model.manifest.threshold or 0.5)
+                found[split] = evaluate(outcome, predicted, scope.capacity, model.manifest.label_threshold)
         return found
 
     def _detail(self, trained: TrainedModelRef, judged: "Judgement", problem: str) -> EvaluationDetail:
