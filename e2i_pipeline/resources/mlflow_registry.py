@@ -26,7 +26,7 @@ EDGES: dict[str, tuple[str, ...]] = {
     STAGING: (SHADOW, PRODUCTION, ARCHIVED),
     SHADOW: (PRODUCTION, ARCHIVED),
     PRODUCTION: (ARCHIVED,),
-    ARCHIVED: (PRODUCTION,),  # a rollback: only for a version that has served before
+    ARCHIVED: (STAGING, SHADOW, PRODUCTION),  # a rollback: only to a stage that the version has held before
 }
 """Where a version may go from each stage."""
 
@@ -34,7 +34,7 @@ ALIASES = (STAGING, SHADOW, PRODUCTION)
 """Stages that one version at a time holds, by an alias of the same name."""
 
 STAGE, HAS_SERVED = "e2i.stage", "e2i.has_served"
-"""Tags of a version: its stage, and whether it ever was in production."""
+"""Tags of a version: its stage, and whether it ever was in production; `_held` names that of another stage."""
 
 
 class RegisteredVersion(NamedTuple):
@@ -154,8 +154,8 @@ class MlflowRegistry(MlflowConnection):
                 and lose the alias.
 
         Raises:
-            ToolRejected: There is no such stage or version, or no such edge; or a rollback to a version that never
-                was in production.
+            ToolRejected: There is no such stage or version, or no such edge; or a rollback to a stage that the version
+                never held.
         """
         with self._client(f"move {name} version {version} to {stage}") as client, self._locked("registry"):
             candidate = client.get_model_version(name, str(version))
@@ -270,23 +270,28 @@ def _first_version(
 def _check_edge(version: "MlflowVersion", stage: str) -> None:
     present = version.tags.get(STAGE, DEVELOPMENT)
     allowed = EDGES.get(present, ())
-    if present == ARCHIVED and version.tags.get(HAS_SERVED) != "true":
-        allowed = ()
+    if present == ARCHIVED:
+        allowed = tuple(held for held in allowed if version.tags.get(_held(held)) == "true")
     if stage not in (present, *allowed):
         raise ToolRejected(
             f"{version.name} version {version.version} is in {present} and cannot move to {stage}. From {present} it "
-            f"may move to: {', '.join(allowed) or 'nothing, since it never was in production'}."
+            f"may move to: {', '.join(allowed) or 'nothing, since it never held a stage'}."
         )
 
 
 def _set_stage(client: "MlflowClient", version: "MlflowVersion", stage: str) -> None:
     """Sets the tag, and takes from the version the aliases of stages that it is not in."""
     client.set_model_version_tag(version.name, version.version, STAGE, stage)
-    if stage == PRODUCTION:
-        client.set_model_version_tag(version.name, version.version, HAS_SERVED, "true")
+    if stage in ALIASES:
+        client.set_model_version_tag(version.name, version.version, _held(stage), "true")
     for alias in client.get_model_version(version.name, version.version).aliases:
         if alias in ALIASES and alias != stage:
             client.delete_registered_model_alias(version.name, alias)
+
+
+def _held(stage: str) -> str:
+    """The tag that says that a version has held a stage."""
+    return HAS_SERVED if stage == PRODUCTION else f"{HAS_SERVED}_in_{stage}"
 
 
 def _note(client: "MlflowClient", version: "MlflowVersion", tags: Mapping[str, str]) -> None:

@@ -59,7 +59,8 @@ def test_registering_again_leaves_the_stage(store: MlflowResource, trained: Trai
 
 
 @pytest.mark.parametrize(
-    "path", [["staging", "shadow", "production", "archived", "production"], ["production"], ["shadow", "archived"]]
+    "path",
+    [["staging", "shadow", "production", "archived", "production"], ["production"], ["shadow", "archived", "shadow"]],
 )
 def test_allowed_moves(store: MlflowResource, trained: Trained, path: list[str]) -> None:
     version = trained("k1")
@@ -75,7 +76,8 @@ def test_allowed_moves(store: MlflowResource, trained: Trained, path: list[str])
         (["staging"], "development", "in staging and cannot move to development.*to: shadow, production, archived"),
         (["production"], "staging", "From production it may move to: archived"),
         (["production", "archived"], "staging", "From archived it may move to: production"),
-        (["archived"], "production", "may move to: nothing, since it never was in production"),
+        (["shadow", "archived"], "production", r"From archived it may move to: shadow\."),
+        (["archived"], "production", "may move to: nothing, since it never held a stage"),
         ([], "None", "may move to: staging, shadow, production, archived"),
     ],
 )

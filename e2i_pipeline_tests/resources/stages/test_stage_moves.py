@@ -151,3 +151,16 @@ def test_rolling_back_goes_from_champion_to_the_one_before(registered: Registere
     assert "rolled back by ann.lee@example.com" in registered.metadata.standing(NAME).held_back("2")
     registered.registry.promote(NAME, "2", ANN, WHY, NOON + timedelta(hours=3))
     assert registered.metadata.standing(NAME).held_back("2") == ""
+
+
+@pytest.mark.parametrize("stage", ["staging", "shadow"])
+def test_a_champion_of_another_stage_is_rolled_back_too(two: Path, tmp_path: Path, stage: str) -> None:
+    state = Path(shutil.copytree(two, tmp_path / "state"))
+    registered = Registered(state, E2I__PROMOTION__STAGE=stage)
+    registered.train("k3")
+    for hours, number in enumerate(("2", "3"), start=1):
+        registered.registry.promote(NAME, number, ANN, WHY, NOON + timedelta(hours=hours))
+    moved = registered.registry.rollback(BRAND, ANN, WHY, NOON + timedelta(hours=3))
+    assert (moved.version.version, moved.before) == ("2", "3")
+    stages, _, recorded, told = registered.shown()
+    assert (stages["2"], stages["3"], recorded, told) == (stage, "archived", "2", "2")
