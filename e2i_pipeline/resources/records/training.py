@@ -12,6 +12,8 @@ from e2i_pipeline.resources.records.base import Records, Row
 Metrics = Mapping[str, Mapping[str, float | None]]
 """Metrics per split."""
 
+_HELD_BY_MANY = ("development", "archived")  # of the other stages, one version at a time
+
 
 class TrainingRecords(Records):
     """`ml_experiments`, `ml_training_runs` and `ml_model_registry`."""
@@ -141,8 +143,8 @@ class TrainingRecords(Records):
     def set_stage(self, name: str, version: str, stage: str, is_champion: bool, at: datetime | None = None) -> None:
         """Moves a recorded version to a stage; a new champion ends the one before, in the same transaction.
 
-        Who ceases to be champion of this stage is archived, as in the registry. Where the version is recorded so
-        already, nothing changes.
+        Who had a stage that one version at a time holds is archived, as in the registry. Where the version is recorded
+        so already, nothing changes.
 
         Args:
             name: Registered name.
@@ -166,13 +168,13 @@ class TrainingRecords(Records):
                     f"{name} has no recorded version {version} (recorded: {', '.join(known) or 'none'}): "
                     "materialize registered_model first."
                 )
+            others = (Model.name == name) & (Model.version != version)
+            ended = {"is_champion": False, "stage_changed_at": at}
+            if stage not in _HELD_BY_MANY:
+                had = sa.update(Model).where(others, Model.stage == stage)
+                connection.execute(had.values(stage="archived", **ended))
             if is_champion:
-                before = (Model.name == name) & (Model.version != version) & Model.is_champion
-                ended = {"is_champion": False, "stage_changed_at": at}
-                connection.execute(
-                    sa.update(Model).where(before, Model.stage == stage).values(stage="archived", **ended)
-                )
-                connection.execute(sa.update(Model).where(before).values(**ended))
+                connection.execute(sa.update(Model).where(others, Model.is_champion).values(**ended))
             differs = (Model.stage != stage) | (Model.is_champion != is_champion)
             this = (Model.name == name) & (Model.version == version) & differs
             change = {"stage": stage, "is_champion": is_champion, "stage_changed_at": at}

@@ -164,3 +164,10 @@ def test_a_champion_of_another_stage_is_rolled_back_too(two: Path, tmp_path: Pat
     assert (moved.version.version, moved.before) == ("2", "3")
     stages, _, recorded, told = registered.shown()
     assert (stages["2"], stages["3"], recorded, told) == (stage, "archived", "2", "2")
+
+
+def test_who_had_a_stage_that_somebody_else_gets_is_archived_in_the_record_too(registered: Registered) -> None:
+    registered.train("k3")
+    for number in ("2", "3"):
+        registered.registry.change_stage(NAME, number, "shadow", ANN, WHY, NOON + timedelta(hours=1))
+    assert registered.shown()[0] == {"1": "production", "2": "archived", "3": "shadow"}
