@@ -6,6 +6,7 @@
 import argparse
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any
 
@@ -158,10 +159,10 @@ def _champion(options: argparse.Namespace, chosen: Settings) -> Answer:
 
 
 def _moment(text: str) -> datetime:
-    """A date as the end of it, a time as it is; UTC where it names no zone."""
+    """A date, in any form of ISO 8601, as the end of it, a time as it is; UTC where it names no zone."""
+    with suppress(ValueError):
+        return datetime.combine(date.fromisoformat(text), time.max, UTC)
     try:
-        if len(text) == len("2026-11-01"):
-            return datetime.combine(date.fromisoformat(text), time.max, UTC)
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigurationError(

@@ -169,7 +169,8 @@ def test_a_rollback_is_one_command_and_the_champion_of_any_date_one_question(
     assert now.startswith(f"Champion of {BRAND} now: {NAME} version 1\n")
     for fact in (BOB, "The field team complains.", "instead of        version 2", "(rollback)", "files of k1"):
         assert fact in now
-    assert f"{NAME} version 1\n" in models("champion", "--at", "2026-03-01").out
+    for date in ("2026-03-01", "20260301", "2026-03-01T13:00+01:00"):
+        assert f"{NAME} version 1\n" in models("champion", "--at", date).out
     early = models("champion", "--at", "2026-03-01T11:59+00:00")
     assert (early.status, early.out.startswith("No version of")) == (1, True)
     assert "was rolled back by bob.roe@example.com" in models("show", NAME, "2").out

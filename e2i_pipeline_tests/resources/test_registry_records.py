@@ -38,6 +38,8 @@ def test_a_decision_is_read_back_as_it_was_made_and_counts_from_its_time_on(meta
     assert (first.entry, second.entry) == (1, 3)
     found = [metadata.champion_at(NAME, NOON + timedelta(days=days)) for days in (-1, 0, 0.5, 1)]
     assert [move.version if move else None for move in found] == [None, "1", "1", "2"]
+    with pytest.raises(ValueError, match="names no time zone"):
+        metadata.champion_at("nobody's model", NOON.replace(tzinfo=None))
     assert metadata.verify_ledger() == []
     assert [entry["dagster_run_id"] for entry in metadata.ledger()] == ["run", "", ""]
 

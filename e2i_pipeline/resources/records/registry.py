@@ -68,7 +68,12 @@ class RegistryRecords(LedgerRecords):
         Args:
             name: Registered name.
             at: When; must carry a time zone.
+
+        Raises:
+            ValueError: It carries none: the same clock time is another moment elsewhere.
         """
+        if at.tzinfo is None:
+            raise ValueError(f"{at} names no time zone; say which, e.g. {at.isoformat()}+00:00")
         return self.standing(name, at).champion
 
 
