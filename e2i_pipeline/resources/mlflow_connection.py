@@ -208,6 +208,11 @@ def _create_store(file: Path) -> None:
         scratch.replace(file)
 
 
+def is_refusal(err: Exception) -> bool:
+    """Whether a failure met while talking to MLflow says that it answered and refused."""
+    return _kind_of(err) is ToolRejected
+
+
 def _kind_of(err: Exception) -> type[E2IError] | None:
     """The class of ours for a failure met while talking to MLflow; None for what should pass through."""
     from mlflow.exceptions import MlflowException

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2i_pipeline.errors import E2IError, ToolRejected
+from e2i_pipeline.resources.mlflow_connection import is_refusal
 from e2i_pipeline.resources.mlflow_records import LONGEST_PARAM, MlflowRecords, finite
 from e2i_pipeline.resources.resilience import CircuitBreaker, Spool
 
@@ -146,7 +147,10 @@ class MlflowTrials(MlflowRecords):
             _settle_doubles(client, parent)
 
     def _write_trial(self, client: "MlflowClient", parent: "Run", record: Mapping[str, Any], begun: str | None) -> None:
-        """One trial in as few calls as MLflow has; one that a killed process had begun is completed."""
+        """One trial in as few calls as MLflow has; one that a killed process had begun is completed.
+
+        What MLflow refuses of one trial is told and left out: neither stays its run RUNNING, nor do the others wait.
+        """
         from mlflow.entities import Metric, Param
         from mlflow.utils.time import get_current_time_millis
 
@@ -166,11 +170,13 @@ class MlflowTrials(MlflowRecords):
         )
         figures = {record["metric"]: trial.get("value"), "seconds": seconds}
         params = {"algorithm": trial.get("algorithm") or "none", **trial.get("parameters", {})}
-        client.log_batch(
-            run_id,
-            [Metric(name, float(value), now, 0) for name, value in figures.items() if value is not None],
-            [Param(name, str(value)[:LONGEST_PARAM]) for name, value in params.items()],
-        )
+        points = [Metric(name, float(value), now, 0) for name, value in figures.items() if value is not None]
+        try:
+            client.log_batch(run_id, points, [Param(name, str(v)[:LONGEST_PARAM]) for name, v in params.items()])
+        except Exception as err:
+            if not is_refusal(err):
+                raise
+            _log.warning("trial %s of run %s is kept without its parameters: %s", tags[TRIAL], tags[PARENT], err)
         client.set_terminated(run_id, STATUS.get(trial["state"], "FAILED"), end_time=now)
 
     def _spool(self) -> Spool:

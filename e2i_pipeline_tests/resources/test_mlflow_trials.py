@@ -100,6 +100,19 @@ def test_what_mlflow_refuses_is_told_and_does_not_wait_for_ever(
     assert store.tracking_state("0123456789abcdef0123456789abcdef") == "complete"
 
 
+def test_a_trial_that_mlflow_refuses_ends_and_the_others_are_kept(
+    store: MlflowResource, run_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = {**TRIALS[0], "number": 9, "parameters": {"what?": 1}}
+    store.log_trials(run_id, [odd, *TRIALS], "validation_auc")
+    runs = nested(store, run_id)
+    assert {n: r.info.status for n, r in runs.items()} == {
+        "9": "FINISHED", "0": "FINISHED", "1": "KILLED", "2": "FAILED",
+    }  # fmt: skip
+    assert f"trial 9 of run {run_id} is kept without its parameters: " in caplog.text
+    assert store.tracking_state(run_id) == "complete"
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
