@@ -58,13 +58,13 @@ class Comparison(Contract):
 
 
 class GroupDifference(Contract):
-    """How far two groups of one column lie apart: those with the highest and the lowest rate.
+    """How far two groups of one column lie apart: those that break the bound most clearly, else those furthest apart.
 
     Attributes:
         column: The protected column.
         measure: `equal_opportunity` (true-positive rate) or `demographic_parity` (share flagged).
-        highest: The group with the highest rate.
-        lowest: The group with the lowest rate.
+        highest: The one of them with the higher rate.
+        lowest: The other one.
         rates: Rate per group, 0..1.
         rows: Rows behind each rate.
         difference: Highest minus lowest, with its interval.

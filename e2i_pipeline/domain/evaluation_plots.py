@@ -114,7 +114,7 @@ def _slices(floors: Sequence[SliceFloor]) -> bytes:
 
 
 def _fairness(differences: Sequence[GroupDifference]) -> bytes:
-    """The difference of the groups furthest apart, per column and measure."""
+    """The difference that each column and measure is judged by."""
     labels = [f"{one.column}, {one.measure.replace('_', ' ')}: {one.highest} over {one.lowest}" for one in differences]
     figure = figure_of(7, 0.9 + 0.28 * len(differences))
     axes = figure.subplots()

@@ -5,10 +5,12 @@ the group. Demographic parity: nor should the share flagged at all. Where groups
 occurs, no calibrated score satisfies both (Kleinberg, Mullainathan and Raghavan, 2017): the differences are for people
 to look at, and bounded by configuration.
 
-Intervals are Newcombe's for a difference of two proportions (1998, method 10), at a level corrected for the number of
-pairs of groups among which the furthest apart is picked (Bonferroni).
+Every pair of groups is held against the bound, so that a small group, of which little is known, does not hide what two
+large ones show. Intervals are Newcombe's for a difference of two proportions (1998, method 10), at a level corrected
+for the number of pairs (Bonferroni).
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from statistics import NormalDist
@@ -32,7 +34,10 @@ def differences(
     minimum_rows: int,
     confidence: float,
 ) -> tuple[GroupDifference, ...]:
-    """The difference between the groups furthest apart, per protected column and measure.
+    """The difference between two groups, per protected column and measure.
+
+    Of the pairs whose whole interval lies beyond the bound it is the one that does so most clearly; where there is
+    none, the groups furthest apart.
 
     Args:
         outcome: Outcomes (rows,), 0 or 1.
@@ -99,22 +104,25 @@ def _difference(
     large = [i for i in range(len(names)) if rows[i] >= minimum_rows]
     if len(large) < 2:
         return None
-    rates = {str(names[i]): float(hits[i] / rows[i]) for i in large}
-    top = max(large, key=lambda i: (hits[i] / rows[i], str(names[i])))
-    bottom = min(large, key=lambda i: (hits[i] / rows[i], str(names[i])))
-    pairs = math.comb(len(large), 2)
-    low, high = newcombe(
-        int(hits[top]), int(rows[top]), int(hits[bottom]), int(rows[bottom]), 1 - (1 - confidence) / pairs
-    )
-    gap = rates[str(names[top])] - rates[str(names[bottom])]
+    rates = {i: float(hits[i] / rows[i]) for i in large}
+    level = 1 - (1 - confidence) / math.comb(len(large), 2)
+
+    def interval(pair: tuple[int, int]) -> tuple[float, float]:
+        high, low = pair
+        return newcombe(int(hits[high]), int(rows[high]), int(hits[low]), int(rows[low]), level)
+
+    ranked = sorted(large, key=lambda i: (rates[i], str(names[i])), reverse=True)
+    surest = max(itertools.combinations(ranked, 2), key=lambda pair: interval(pair)[0])
+    top, bottom = surest if interval(surest)[0] > bound else (ranked[0], ranked[-1])
+    low, high = interval((top, bottom))
     return GroupDifference(
         column=column,
         measure=measure,
         highest=str(names[top]),
         lowest=str(names[bottom]),
-        rates=rates,
+        rates={str(names[i]): rate for i, rate in rates.items()},
         rows={str(names[i]): int(rows[i]) for i in large},
-        difference=Interval(estimate=gap, low=max(low, 0.0), high=min(high, 1.0)),
+        difference=Interval(estimate=rates[top] - rates[bottom], low=max(low, 0.0), high=min(high, 1.0)),
         bound=bound,
     )
 

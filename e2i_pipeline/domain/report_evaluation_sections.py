@@ -54,9 +54,10 @@ def fairness(data: StageResults) -> Html | None:
         [
             table(heads, rows, (4, 6), "Differences between groups"),
             note(
-                "At the operational threshold, of the groups furthest apart; intervals are corrected for the number of "
-                "pairs. Where groups truly differ in how often the outcome occurs, no calibrated score makes both "
-                "measures equal: a difference is something for people to look at, not proof of a fault."
+                "At the operational threshold, of the groups that break the bound most clearly, else of those furthest "
+                "apart; intervals are corrected for the number of pairs. Where groups truly differ in how often the "
+                "outcome occurs, no calibrated score makes both measures equal: a difference is something for people "
+                "to look at, not proof of a fault."
             ),
         ]
     )

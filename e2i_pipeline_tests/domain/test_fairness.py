@@ -43,6 +43,19 @@ def test_groups_below_the_cell_are_left_out_and_one_group_has_no_difference() ->
     assert [d.measure for d in differences(outcome, score, {"g": half}, 0.5, RULES, 11, 0.95)] == ["demographic_parity"]
 
 
+def test_a_small_group_does_not_hide_what_two_large_ones_show() -> None:
+    flagged = {"large": (200, 400), "other": (80, 400), "small": (7, 12)}  # 50 % and 20 %, and 58 % of very few
+    group = np.concatenate([np.repeat(name, rows) for name, (_, rows) in flagged.items()])
+    score = np.concatenate([np.arange(rows) < hits for hits, rows in flagged.values()]).astype(float)
+    (parity,) = differences(np.zeros(len(group)), score, {"g": group}, 0.5, RULES, 11, 0.95)
+    assert (parity.highest, parity.lowest) == ("large", "other")
+    assert not parity.is_within
+    assert set(parity.rates) == set(flagged)
+    lenient = FairnessRules(maximum_demographic_parity_difference=0.5)
+    (parity,) = differences(np.zeros(len(group)), score, {"g": group}, 0.5, lenient, 11, 0.95)
+    assert (parity.highest, parity.lowest, parity.is_within) == ("small", "other", True)
+
+
 def test_groups_that_are_treated_alike_are_seldom_found_apart() -> None:
     broken = 0
     strict = FairnessRules(maximum_equal_opportunity_difference=0.0, maximum_demographic_parity_difference=0.0)
