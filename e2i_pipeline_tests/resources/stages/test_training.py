@@ -15,7 +15,7 @@ from e2i_pipeline.resources.optuna_warm_start import mark_ended
 from e2i_pipeline.resources.stages import evaluation_rule, promotion
 from e2i_pipeline.resources.stages import training as training_stage
 from e2i_pipeline.resources.stages.training import TrainingResource
-from e2i_pipeline_tests.imported_source import imported_source
+from e2i_pipeline.serving.carried import imported_files
 
 
 @pytest.fixture
@@ -117,20 +117,20 @@ DECIDES_NOTHING = {
     "domain/outside.py",  # what it finds is part of the key
     *(f"resources/optuna_{name}.py" for name in ("importances", "leases", "quiet", "storage", "worker", "workers")),
 }
-
-
 JUDGING = ("judgement", "regression_judgement", "comparison", "evaluation_plots")
 
 
 @pytest.mark.parametrize(
     ("code", "begins"),
     [
-        (training_stage._CODE, ("resources/optuna.py", "domain/algorithms.py", "domain/operating_point.py")),
-        (evaluation_rule._CODE, tuple(f"domain/{name}.py" for name in JUDGING)),
-        (promotion._CODE, ("domain/comparison.py", "domain/promotion.py")),
+        (training_stage._CODE, ("resources.optuna", "domain.algorithms", "domain.operating_point")),
+        (evaluation_rule._CODE, tuple(f"domain.{name}" for name in JUDGING)),
+        (promotion._CODE, ("domain.comparison", "domain.promotion")),
     ],
     ids=["training", "evaluation", "promotion"],
 )
 def test_whatever_code_decides_a_result_is_part_of_its_key(code: tuple[str, ...], begins: tuple[str, ...]) -> None:
-    found = {name for name in imported_source(*begins) if name.startswith(("domain/", "resources/"))}
-    assert {name for name in found - DECIDES_NOTHING if not name.startswith(code)} == set()
+    paths = {path for module in begins for path in imported_files(f"e2i_pipeline.{module}")}
+    found = {path.removeprefix("e2i_pipeline/") for path in paths if "/__init__" not in path} - DECIDES_NOTHING
+    missing = {name for name in found if name.startswith(("domain/", "resources/")) and not name.startswith(code)}
+    assert missing == set()
