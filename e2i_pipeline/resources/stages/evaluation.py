@@ -16,6 +16,7 @@ from e2i_pipeline.contracts.references import TrainingDatasetRef
 from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
+from e2i_pipeline.resources.mlflow_records import finite
 from e2i_pipeline.resources.stages.comparison import ComparisonResource
 from e2i_pipeline.resources.stages.evaluation_rule import evaluation_rule
 from e2i_pipeline.resources.stages.model_files import ModelFilesResource
@@ -192,7 +193,7 @@ class EvaluationResource(dg.ConfigurableResource):
             "slices": judged.slices,
             "detail": detail.model_dump(mode="json"),
         }
-        page = {EVALUATION_FILE: json.dumps(content, indent=1, sort_keys=True).encode()}
+        page = {EVALUATION_FILE: _page(content)}
         folder, version = self.files.keep("evaluations", evaluation.brand, trained.key, {**page, FILE: scores})
         logged = {f"{split}_{name}": v for split, values in evaluation.metrics.items() for name, v in values.items()}
         bounds = {
@@ -206,3 +207,8 @@ class EvaluationResource(dg.ConfigurableResource):
         self.mlflow.log_files(trained.mlflow_run_id, {**page, **shown}, "evaluation")
         self.metadata.record_training_run(trained, run_id, status="completed", metrics=evaluation.metrics)
         return evaluation.model_copy(update={"location": str(folder / EVALUATION_FILE), "version": version})
+
+
+def _page(content: dict[str, Any]) -> bytes:
+    """The file of an evaluation. The AUC of a slice with one class is no number, and JSON has no word for that."""
+    return json.dumps(finite(content), indent=1, sort_keys=True, allow_nan=False).encode()

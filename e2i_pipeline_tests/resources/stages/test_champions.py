@@ -1,6 +1,7 @@
 """Who becomes champion: over real MLflow and metadata, with the test rows read once per candidate and on the record."""
 
 import json
+import math
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 from e2i_pipeline.contracts.evaluation import EvaluationDetail, EvaluationRef
 from e2i_pipeline.contracts.training import TrainedModelRef
 from e2i_pipeline.errors import TestSplitSealed
+from e2i_pipeline.resources.stages.evaluation import _page
 from e2i_pipeline.resources.stages.test_scores import FILE
 from e2i_pipeline_tests.resources.stages.judged_models import NOON, SCOPE, Bench
 
@@ -84,6 +86,13 @@ def test_an_evaluation_says_everything_and_keeps_no_identifier(
     assert table.column_names == ["outcome", "candidate"]
     run = bench.mlflow.find_run(trained.key)
     assert run == trained.mlflow_run_id
+
+
+def test_what_is_not_defined_is_null_in_the_file_of_an_evaluation() -> None:
+    page = _page({"slices": {"gender": {"metrics": {"f": {"auc": math.nan, "rows": 12.0}}}}})
+    assert json.loads(page, parse_constant=pytest.fail) == {
+        "slices": {"gender": {"metrics": {"f": {"auc": None, "rows": 12.0}}}}
+    }
 
 
 def test_asked_again_it_is_no_new_reading_and_other_settings_are_another_evaluation(
