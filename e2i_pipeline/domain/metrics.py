@@ -140,37 +140,6 @@ def threshold_for(p: "ArrayLike", capacity: float) -> float:
     return float(np.partition(score, len(score) - k)[len(score) - k])
 
 
-def precision_at_k(y: "ArrayLike", p: "ArrayLike", capacity: float) -> float:
-    """Share with the outcome among the top `capacity` share of the rows.
-
-    Args:
-        y: Outcomes (rows,), 0 or 1.
-        p: Scores (rows,), 0..1.
-        capacity: Share of the rows, 0 < capacity < 1.
-
-    Returns:
-        0..1. Rows that tie at the cut count by their own share: what a random choice among them gives on average.
-    """
-    outcome, score = checked(y, p)
-    k, cut = top(len(score), capacity), threshold_for(score, capacity)
-    above, tied = score > cut, score == cut
-    expected = float(outcome[above].sum()) + float(outcome[tied].mean()) * (k - int(above.sum()))
-    return expected / k
-
-
-def false_positive_rate(y: "ArrayLike", p: "ArrayLike", threshold: float) -> float:
-    """Share of the rows without the outcome whose score is at or above `threshold`; NaN without such rows.
-
-    Args:
-        y: Outcomes (rows,), 0 or 1.
-        p: Scores (rows,), 0..1.
-        threshold: Score.
-    """
-    outcome, score = checked(y, p)
-    negatives = score[outcome == 0]
-    return _share((negatives >= threshold).sum(), len(negatives))
-
-
 def evaluate_slices(
     y: "ArrayLike",
     p: "ArrayLike",
