@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TRAINING_KEY = "e2i.training_key"
 """Tag of runs and versions: the training that they belong to."""
 
+PARENT = "mlflow.parentRunId"
+"""Tag by which MLflow shows a run beneath another."""
+
 DAGSTER_RUN_ID = "dagster_run_id"
 """Tag of a run: the Dagster run that created it. The name is dagster-mlflow's."""
 
@@ -136,7 +139,8 @@ class MlflowRuns(MlflowConnection):
         """Ends as KILLED the runs that a process of this machine had open when it was killed.
 
         The same training resumes its run, but after a change of the configuration it would be another training, and the
-        run would stay RUNNING for ever. Nothing is asked of MLflow where no process was killed.
+        run would stay RUNNING for ever. A run beneath it that was begun and not ended is deleted: it is half written,
+        and who resumes the training writes it whole. Nothing is asked of MLflow where no process was killed.
 
         Raises:
             ToolUnavailable: MLflow did not answer; the runs will be found again.
@@ -146,7 +150,12 @@ class MlflowRuns(MlflowConnection):
         for training_key in leases.abandoned():
             with self._client(f"end the run of training {training_key}") as client, self._locked("runs"):
                 run = self._oldest_run(client, training_key)
-                if run and run.info.status == "RUNNING" and not leases.is_held(training_key):
+                if run is None or leases.is_held(training_key):
+                    continue
+                with self._locked(f"trials-{run.info.run_id}"):
+                    for begun in _running_beneath(client, run):
+                        client.delete_run(begun.info.run_id)
+                if run.info.status == "RUNNING":
                     client.set_terminated(run.info.run_id, status="KILLED")
 
     def _leases(self) -> Leases:
@@ -204,6 +213,11 @@ def _unclaimed(client: "MlflowClient", experiment_id: str, tags: Mapping[str, st
     oldest = min(free, key=_age)
     client.update_run(oldest.info.run_id, name=run_name)
     return oldest
+
+
+def _running_beneath(client: "MlflowClient", run: "Run") -> "list[Run]":
+    query = f"tags.`{PARENT}` = '{run.info.run_id}' AND attributes.status = 'RUNNING'"
+    return list(client.search_runs([run.info.experiment_id], query))
 
 
 def _age(run: "Run") -> tuple[int, str]:

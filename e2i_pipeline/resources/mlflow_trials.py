@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING, Any
 from e2i_pipeline.errors import E2IError, ToolRejected
 from e2i_pipeline.resources.mlflow_connection import is_refusal
 from e2i_pipeline.resources.mlflow_records import LONGEST_PARAM, MlflowRecords, finite
+from e2i_pipeline.resources.mlflow_runs import PARENT
 from e2i_pipeline.resources.resilience import CircuitBreaker, Spool
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-PARENT = "mlflow.parentRunId"
-"""Tag by which MLflow shows a run beneath another."""
 
 TRIAL, TRIAL_STATE = "e2i.trial", "e2i.trial_state"
 """Tags of a trial's run: its number in the study, and how Optuna says it ended."""

@@ -304,6 +304,20 @@ def test_a_run_left_by_a_killed_process_is_resumed_by_its_training(killed: Mlflo
     assert _statuses(killed)["k1"] == "FINISHED"
 
 
+def test_a_trial_that_a_killed_process_had_begun_is_written_whole_or_not_at_all(killed: MlflowResource) -> None:
+    client, parent = client_of(killed), killed.find_run("k1")
+    assert parent is not None
+    experiment = client.get_run(parent).info.experiment_id
+    beneath = f"tags.`mlflow.parentRunId` = '{parent}'"
+    client.create_run(experiment, tags={"mlflow.parentRunId": parent, "e2i.trial": "0"})
+    killed.end_abandoned_runs()
+    assert list(client.search_runs([experiment], beneath)) == []
+    with killed.run("k1", "Kisqali", "Kisqali", "run"):
+        killed.log_trials(parent, [{"number": 0, "state": "COMPLETE", "value": 0.7, "parameters": {}}], "auc")
+    [trial] = client.search_runs([experiment], beneath)
+    assert (trial.info.status, trial.data.metrics["auc"]) == ("FINISHED", 0.7)
+
+
 def test_a_run_that_another_machine_has_open_stays_as_it_is(store: MlflowResource) -> None:
     """It was opened over the same server and not from this state folder, so nothing here knows what became of it."""
     store.open_run("k1", "Kisqali", "Kisqali", "run")
