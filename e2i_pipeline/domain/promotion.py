@@ -95,7 +95,7 @@ def decide(
     if comparison is None:
         return Decision(
             False,
-            f"Champion version {champion.version} cannot score the present rows (a feature it needs is gone), so the "
-            "two cannot be compared. Archive it if it should no longer serve.",
+            f"Champion version {champion.version} cannot score the present rows (a feature, or the library of its "
+            "algorithm, is missing here), so the two cannot be compared. Archive it if it should no longer serve.",
         )
     return Decision(*is_better(comparison, margin, significance))

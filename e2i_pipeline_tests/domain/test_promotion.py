@@ -130,7 +130,7 @@ def test_a_champion_that_cannot_score_the_rows_stays_and_the_way_out_is_named() 
     decision = judged(None)
 
     assert not decision.is_promoted
-    assert "cannot score the present rows" in decision.reason
+    assert "cannot score the present rows (a feature, or the library of its algorithm, is missing" in decision.reason
     assert "Archive it" in decision.reason
 
 
