@@ -199,7 +199,7 @@ class EvaluationDetail(Contract):
         recalibration: What was decided about recalibration.
         behaviour: What the behavioural tests found, in sentences.
         champion_problem: Why the champion could not be compared; empty where it could, or where there is none.
-        left_out: Parts that do not apply to the problem type, in words.
+        left_out: Parts that do not apply to the problem type, and columns that the rows do not have, in words.
     """
 
     floors: tuple[SliceFloor, ...] = ()

@@ -67,7 +67,7 @@ class Judgement(NamedTuple):
         fairness: Differences between groups.
         behaviour: Behavioural tests.
         findings: The gate's findings that rest on these rows alone.
-        left_out: Parts that do not apply to the problem type, in words.
+        left_out: Parts that do not apply to the problem type, and columns that the rows do not have, in words.
     """
 
     metrics: dict[str, float]
@@ -142,7 +142,8 @@ def judge_classification(
         evaluation_gate.fairness_finding(apart, rules),
         evaluation_gate.behaviour_finding(behaved, rules),
     )
-    return Judgement(found, intervals, curves, tables, floors, apart, behaved, findings)
+    absent = slices.absent((*rules.slices.columns, *rules.fairness.columns), {**sliced, **protected})
+    return Judgement(found, intervals, curves, tables, floors, apart, behaved, findings, absent)
 
 
 def _calibration(outcome: "np.ndarray", scores: "np.ndarray") -> dict[str, list[float]]:

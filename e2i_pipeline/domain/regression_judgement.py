@@ -65,7 +65,8 @@ def judge_regression(predict: "Predict", rows: TestRows, predicted: "np.ndarray"
     )
     tables = {name: _table(outcome, predicted, values, rules.slices.minimum_rows) for name, values in sliced.items()}
     curves = {"residuals": _residuals(outcome, predicted)}
-    return Judgement(found, intervals, curves, tables, floors, (), behaved, findings, LEFT_OUT)
+    left_out = (*LEFT_OUT, *slices.absent(rules.slices.columns, sliced))
+    return Judgement(found, intervals, curves, tables, floors, (), behaved, findings, left_out)
 
 
 def _intervals(rows: TestRows, predicted: "np.ndarray", found: dict[str, float], terms: Terms) -> dict[str, Interval]:

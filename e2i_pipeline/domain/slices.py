@@ -45,6 +45,17 @@ def groups(frame: "pd.DataFrame", wanted: Sequence[str], rules: SliceRules) -> "
     return {name: values.astype(str) for name, values in found.items()}
 
 
+def absent(wanted: Sequence[str], found: "Mapping[str, np.ndarray]") -> tuple[str, ...]:
+    """Per wanted column that the rows do not have, a sentence: nobody is to take a part that was not judged for passed.
+
+    Args:
+        wanted: Columns that define slices or groups.
+        found: What `groups` gave.
+    """
+    missing = [name for name in dict.fromkeys(wanted) if name not in found]
+    return tuple(f"The modelling rows have no {name}, so nothing was judged by it." for name in missing)
+
+
 def auc_floors(
     outcome: "np.ndarray",
     score: "np.ndarray",

@@ -66,6 +66,13 @@ def test_groups_that_are_flagged_unequally_are_told_and_bounded_by_configuration
     assert finding(judged(given, scores, blind), gate.FAIR).is_passed
 
 
+def test_a_column_that_the_rows_do_not_have_is_said_and_not_taken_for_judged() -> None:
+    rules = EvaluationRules(fairness=FairnessRules(columns=("geographic_regoin", "age_group")))
+    said = judged(rows(), rules=rules).left_out
+    assert "The modelling rows have no geographic_regoin, so nothing was judged by it." in said
+    assert not any("age_group" in sentence for sentence in said)
+
+
 def test_a_declared_direction_that_the_model_does_not_take_fails() -> None:
     right = EvaluationRules(behaviour=BehaviourRules(monotone={"x": "increasing", "noise": "decreasing"}))
     assert finding(judged(rows(), rules=right), gate.BEHAVES).is_passed
