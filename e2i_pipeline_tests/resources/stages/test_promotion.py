@@ -94,3 +94,16 @@ def test_a_missing_verdict_blocks_and_a_failed_one_is_noted_on_the_version(regis
     assert tags == [None, "failed"]
     registered.deployments.note_verdict(bento, verdict.model_copy(update={"is_passed": True}))
     assert registered.mlflow.describe(NAME, "4").tags["e2i.infrastructure"] == "passed"
+
+
+def test_a_dry_run_says_what_it_would_do_and_changes_nothing(registered: Registered) -> None:
+    registered.registry.change_stage(NAME, "1", "archived", ANN, "Nothing is to serve.", LATER)
+    registered.train("k3")
+    candidate, before = version(registered, "3"), (registered.shown(), len(registered.metadata.ledger()))
+    trained, verdicts = registered.registry._trained(candidate), registered.registry._verdicts(candidate)
+    dry = registered.promotions.model_copy(update={"dry_run": True})
+    said = dry.promote(ROWS, trained, candidate, *verdicts, now=LATER)
+    assert (said.is_promoted, said.champion) == (False, None)
+    assert said.reason == ("Dry run, nothing was changed. The evaluation gate is passed, and there is no champion yet.")
+    assert (registered.shown(), len(registered.metadata.ledger())) == before
+    assert registered.promotions.promote(ROWS, trained, candidate, *verdicts, now=LATER).is_promoted
