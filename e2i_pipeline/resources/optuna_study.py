@@ -16,7 +16,7 @@ from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.domain.algorithms import algorithm
 from e2i_pipeline.domain.search_space import Space, Value
 from e2i_pipeline.domain.tuning import Tuning, cost
-from e2i_pipeline.errors import ConfigurationError, ToolUnavailable
+from e2i_pipeline.errors import ConfigurationError, E2IError, ToolUnavailable
 from e2i_pipeline.resources.optuna_batches import (
     FINISHED,
     KILLED,
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 HOPELESS_TRIALS = 10
 """Failed trials, with none that worked, after which a call gives up at the end of a batch."""
+
+BOOSTERS, OF_PARAMETERS = ("xgboost", "lightgbm", "catboost"), "InvalidParameterError"
+"""Libraries that see encoded numbers alone, and the name of scikit-learn's error on parameters."""
 
 _IDENTITY = "e2i:identity"
 _POLL_SECONDS = 0.05  # for a batch that others work on
@@ -377,7 +380,13 @@ class StudyRun:
 
 
 def _reason(err: Exception) -> str:
-    """The error's class and first line, without the clock and source line that XGBoost puts before it."""
+    """The error's class and first line, without the clock and source line that XGBoost puts before it.
+
+    Of libraries that are given anything but numbers the class alone: what they say may hold a patient's value.
+    """
+    is_ours, library = isinstance(err, E2IError), type(err).__module__.partition(".")[0]
+    if not (is_ours or library in BOOSTERS or type(err).__name__ == OF_PARAMETERS):
+        return f"{type(err).__name__} (what it says is not kept: it may hold a patient's value)"
     lines = [re.sub(r"^\[\d\d:\d\d:\d\d\] \S+: ", "", line).strip() for line in str(err).splitlines()]
     return f"{type(err).__name__}: {next(filter(None, lines), 'no message')}"[:300]
 

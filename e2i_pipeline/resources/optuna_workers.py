@@ -129,7 +129,9 @@ class Workers:
         for worker in [w for w in self._started if w.process.poll()]:
             worker.errors.seek(0)
             said = worker.errors.read().decode(errors="replace").strip().splitlines()
-            _logger.warning("a further worker of the study failed; it goes on without: %s", said[-1] if said else "")
+            _logger.warning(
+                "a further worker of the study failed; it goes on without: %s", _safe(said[-1]) if said else ""
+            )
             worker.errors.close()
             self._started.remove(worker)
 
@@ -143,3 +145,8 @@ def workers_for(n_jobs: int, cores: int) -> tuple[int, int]:
     """
     workers = min(n_jobs, cores)
     return workers, max(1, cores // workers)
+
+
+def _safe(said: str) -> str:
+    """The error's class, and what it says where it is of this product: others may hold a patient's value."""
+    return said if said.startswith("e2i_pipeline.errors.") else said.partition(":")[0]

@@ -14,7 +14,7 @@ import pytest
 
 from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.contracts.references import FeatureSpec
-from e2i_pipeline.domain.algorithms import fit_model
+from e2i_pipeline.domain.algorithms import ALGORITHMS, fit_model
 from e2i_pipeline.domain.metrics import auc
 from e2i_pipeline.domain.search_space import suggest
 from e2i_pipeline.domain.tuning import Tuning
@@ -298,6 +298,17 @@ def test_failed_trials_are_counted_by_reason_and_do_not_count_as_finished(tmp_pa
     assert all(reason.startswith("XGBoostError: value -0.") for reason in outcome.failures)
     assert outcome.is_reproducible
     assert Counter(t.state for t in outcome.history)["FAIL"] == outcome.trials["FAIL"]
+
+
+def test_what_a_library_says_of_rows_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quoting(*_: Any, **__: Any) -> Any:
+        raise ValueError("could not convert string to float: '1961-03-02'")
+
+    monkeypatch.setattr(type(ALGORITHMS["logistic_regression"]), "fit", quoting)
+
+    with pytest.raises(ToolRejected, match=r"none of its 12 trials worked: 12 x ValueError \(what it says is not"):
+        _optimize(tmp_path, 5, space={"logistic_regression": SPACE["logistic_regression"]})
+    assert b"1961" not in (tmp_path / "optuna" / "journal.log").read_bytes()
 
 
 def test_a_study_whose_trials_all_fail_is_rejected_with_the_reasons(tmp_path: Path) -> None:

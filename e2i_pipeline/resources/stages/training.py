@@ -5,6 +5,7 @@ module fetches, calls and stores.
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -275,9 +276,11 @@ def _reporter(say: Callable[[str], None], bar: TrialBar) -> Callable[[dict[str, 
 
     def report(trial: dict[str, Any]) -> None:
         done, wanted = trial["finished"], trial["n_trials"]
-        bar.show(done, wanted, f"best so far {trial['best_value']:.4f}")
+        best = trial["best_value"]
+        found = "none completed so far" if math.isnan(best) else f"best so far {best:.4f}"
+        bar.show(done, wanted, found)
         if (done % 10 == 0 or done == wanted) and done not in said:
             said.append(done)
-            say(f"trial {done} of {wanted}, best so far {trial['best_value']:.4f}")
+            say(f"trial {done} of {wanted}, {found}")
 
     return report

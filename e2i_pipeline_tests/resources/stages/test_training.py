@@ -115,7 +115,10 @@ def test_what_a_study_begins_with_is_resolved_once_per_dataset(training: Trainin
 
 DECIDES_NOTHING = {
     "domain/outside.py",  # what it finds is part of the key
-    *(f"resources/optuna_{name}.py" for name in ("importances", "leases", "quiet", "storage", "worker", "workers")),
+    *(
+        f"resources/optuna_{name}.py"
+        for name in ("cores", "importances", "leases", "quiet", "storage", "worker", "workers")
+    ),
 }
 JUDGING = ("judgement", "regression_judgement", "comparison", "evaluation_plots")
 
