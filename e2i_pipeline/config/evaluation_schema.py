@@ -3,7 +3,7 @@
 The section `evaluation` is a contract (`contracts.evaluation_rules`): what `domain/` applies is what is configured.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,11 @@ class SuccessCriteria(Part):
     capacity: float = Field(gt=0, lt=1)
     minimum_r2: float | None = Field(default=None, le=1)
     maximum_rmse: float | None = Field(default=None, gt=0)
+
+    def of(self, problem_type: str) -> dict[str, Any]:
+        """The criteria as a scope of the problem type holds them; those of a regression bind no classification."""
+        apart = {} if problem_type == "regression" else {"minimum_r2": None, "maximum_rmse": None}
+        return {**self.model_dump(), **apart}
 
 
 class PromotionSettings(Part):

@@ -322,4 +322,15 @@ class Settings(Part):
             raise ValueError(
                 f"problem_type is {self.problem_type}, so optuna.study_defaults.metric must be {wanted}; it is {metric}"
             )
+        if is_regression and self.target == "treatment_initiated":
+            raise ValueError(
+                "problem_type is regression, and target is treatment_initiated, which is yes or no: name a numeric "
+                "column of patient_journeys as target, or set problem_type: classification"
+            )
+        journeys = [c for c in self.features.covariates if c.table == "patient_journeys"]
+        if told := [c.name for c in journeys if c.column == self.target]:
+            raise ValueError(
+                f"features.covariates: {', '.join(told)} reads {self.target}, which is the target: it would predict "
+                "the outcome from itself. Take it out"
+            )
         return self

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from e2i_pipeline.config.loader import settings
 from e2i_pipeline.config.make_arguments import make_arguments
 from e2i_pipeline.config.schema import Settings
+from e2i_pipeline.contracts.tables import TABLES
 from e2i_pipeline.progress import progress_logger
 from e2i_pipeline.resources.bentoml import BentoResource
 from e2i_pipeline.resources.engine import EngineResource
@@ -339,11 +340,14 @@ def build_source(chosen: Settings, engine: EngineResource) -> SourceResource:
 
 
 def _covariate_columns(chosen: Settings) -> dict[str, dict[str, str]]:
-    """The columns that covariates and negative controls are made of, per table, with the type to land them as."""
+    """What covariates, an outcome of one's own and negative controls are made of, per table, with the type to land."""
     dtypes = {"numeric": "DOUBLE", "categorical": "VARCHAR", "boolean": "INTEGER"}
     columns: dict[str, dict[str, str]] = {}
     for covariate in chosen.features.covariates:
         columns.setdefault(covariate.table, {})[covariate.column] = dtypes[covariate.dtype]
+    if chosen.target not in TABLES["patient_journeys"].names:
+        kind = "numeric" if chosen.problem_type == "regression" else "boolean"
+        columns.setdefault("patient_journeys", {})[chosen.target] = dtypes[kind]
     for outcome in chosen.causal.negative_controls:
         columns.setdefault("patient_journeys", {}).setdefault(outcome, dtypes["numeric"])
     return columns

@@ -37,16 +37,20 @@ _REGRESSION = {
     "r2_reaches_the_minimum": "R2 on the test split is at least `success_criteria.minimum_r2`, where one is set.",
     "rmse_is_within_the_maximum": "RMSE on the test split is at most `success_criteria.maximum_rmse`, where set.",
 }
-CALIBRATED, SLICES = "probabilities_are_calibrated", "slices_reach_their_floor"
+CALIBRATED, CALIBRATED_NUMBERS = "probabilities_are_calibrated", "predictions_are_calibrated"
+SLICES = "slices_reach_their_floor"
 FAIR, BEHAVES = "groups_are_treated_alike", "model_behaves_as_declared"
 BEATS, FEW_READERS = "candidate_beats_the_champion", "test_rows_were_read_by_few_candidates"
-_SHARED = {
+_PROBABILITIES = {
     CALIBRATED: (
-        "Calibration slope, intercept and, of probabilities, expected calibration error on the test split lie within "
+        "Calibration slope, intercept and expected calibration error on the test split lie within "
         "`evaluation.calibration`."
     ),
-    SLICES: "No slice of the test split is worse than the whole by more than `promotion.slice_floor`.",
     FAIR: "Groups differ at the threshold by no more than `evaluation.fairness` allows.",
+}
+_NUMBERS = {CALIBRATED_NUMBERS: "The calibration slope on the test split lies within `evaluation.calibration`."}
+_SHARED = {
+    SLICES: "No slice of the test split is worse than the whole by more than `promotion.slice_floor`.",
     BEHAVES: "Predictions depend neither on row order nor on identifiers, and go in the declared directions.",
     BEATS: "On the same rows the candidate is better than the present champion by `promotion.min_absolute_change`.",
     FEW_READERS: "At most `evaluation.maximum_candidates` candidates have read these test rows.",
@@ -54,8 +58,9 @@ _SHARED = {
 
 
 def checks_for(problem_type: str) -> dict[str, str]:
-    """The checks on an evaluation and what each says, for a problem type."""
-    return {**(_REGRESSION if problem_type == "regression" else _CLASSIFICATION), **_SHARED}
+    """The checks on an evaluation and what each says, for a problem type; nobody is flagged by a regression."""
+    own = {**_REGRESSION, **_NUMBERS} if problem_type == "regression" else {**_CLASSIFICATION, **_PROBABILITIES}
+    return {**own, **_SHARED}
 
 
 def criteria_findings(
@@ -102,7 +107,8 @@ def calibration_finding(
             f"Expected calibration error is {ece:.3f}, above the maximum {bounds.maximum_ece:.3f} and the "
             f"{highest_ece:.3f} up to which chance may bring it."
         )
-    return _finding(CALIBRATED, "calibration", rules, sentences, slope.estimate)
+    check = CALIBRATED if is_probability else CALIBRATED_NUMBERS
+    return _finding(check, "calibration", rules, sentences, slope.estimate)
 
 
 def slices_finding(floors: Sequence[SliceFloor], score: str, rules: EvaluationRules) -> Finding:

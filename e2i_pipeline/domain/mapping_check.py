@@ -33,7 +33,8 @@ def check_mappings(tables: Mapping[str, TableMapping], covariates: Mapping[str, 
             if name not in known:
                 raise ConfigurationError(
                     f"{where}.columns names {name}, which is neither in the data dictionary nor the column of a "
-                    f"covariate. {_hint(name, known)} A column of your own is named in features.covariates too."
+                    f"covariate. {_hint(name, known)} A column of your own is named in "
+                    "features.covariates too, or is the target."
                 )
         _check_parts(table, mapping, where)
 

@@ -60,7 +60,6 @@ def judge_regression(predict: "Predict", rows: TestRows, predicted: "np.ndarray"
         *evaluation_gate.criteria_findings(found, terms.scope, rules),
         evaluation_gate.calibration_finding(intervals, None, 0.0, rules, is_probability=False),
         evaluation_gate.slices_finding(floors, "RMSE", rules),
-        evaluation_gate.fairness_finding((), rules),
         evaluation_gate.behaviour_finding(behaved, rules),
     )
     tables = {name: _table(outcome, predicted, values, rules.slices.minimum_rows) for name, values in sliced.items()}

@@ -11,7 +11,8 @@ from e2i_pipeline.domain import report_sections as from_model
 from e2i_pipeline.domain import report_use_sections as from_use
 from e2i_pipeline.domain.report_data import ModelCardData
 from e2i_pipeline.domain.report_page import Section, Tile, heading, page
-from e2i_pipeline.domain.report_parts import Html, count, figure, joined, pill, times
+from e2i_pipeline.domain.report_parts import Html, joined, pill, times
+from e2i_pipeline.domain.report_problem_sections import promise, rows_tile, score_tiles
 
 
 def model_card(data: ModelCardData) -> str:
@@ -47,19 +48,12 @@ def model_card(data: ModelCardData) -> str:
 
 
 def _header(data: ModelCardData, title: str) -> Html:
-    scope, test = data.scope, data.evaluation.metrics.get("test", {})
+    test = data.evaluation.metrics.get("test", {})
     met = pill("gate passed", "good") if data.evaluation.is_passed else pill("gate not passed", "bad")
-    rows, positives = data.training.split_counts.get("test"), data.training.positives.get("test")
-    lead = (
-        f"Gives each {data.version.brand} journey the probability of {scope.target} within "
-        f"{scope.prediction_horizon_days} days of its index date. ",
-        met,
-        joined([" ", pill(data.version.stage)]),
-    )
+    lead = (promise(data), met, joined([" ", pill(data.version.stage)]))
     tiles = (
-        Tile(figure(test.get("auc")), "AUC on the test split"),
-        Tile(times(test.get("lift_at_k")), f"times the base rate among the top {scope.capacity:.0%}"),
-        Tile(count(rows), f"test journeys, {count(positives)} with the outcome"),
+        *score_tiles(data),
+        rows_tile(data),
         Tile(times(test.get("calibration_slope")), "calibration slope; 1 is right"),
     )
     return heading(f"Model card · {data.version.brand}", title, lead, tiles)

@@ -160,8 +160,8 @@ class GoldenAnswer(Contract):
     """What the Bento answered to its golden request, in a process of its own.
 
     Attributes:
-        expected: Probability per made-up row, as the model itself gives it.
-        largest_difference: Of a probability, between the Bento and the model; None where it is not known any more.
+        expected: Score per made-up row, as the model itself gives it: a probability, or a value.
+        largest_difference: Of a score, between the Bento and the model; None where it is not known any more.
         start_seconds: Until the Bento was up.
         latency_ms: Of one request with all rows, once warm.
     """
@@ -190,10 +190,10 @@ class Scores(Contract):
     Attributes:
         rows: Journeys scored.
         flagged: Journeys at or above the threshold; None where there are too few to say.
-        mean: Mean probability, 0..1; None where there are too few to say.
+        mean: Mean probability, 0..1, or mean value; None where there are too few to say.
         tenths: The journeys in ten groups of equal size, highest scores first; empty where a group would be too small
             to be shown.
-        is_regression: Whether the scores are expected outcomes, of which nothing more is told here.
+        is_regression: Whether the scores are expected outcomes: nobody is flagged, and no tenths are made.
     """
 
     rows: int

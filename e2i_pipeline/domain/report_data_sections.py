@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from e2i_pipeline.contracts.quality import ExpectationOutcome, ValidationReport, Verdict
-from e2i_pipeline.contracts.references import DefectCount, FeatureSpec
+from e2i_pipeline.contracts.references import DefectCount, FeatureSpec, TrainingDatasetRef
 from e2i_pipeline.domain.overrides import sentence
 from e2i_pipeline.domain.report_data import StageResults
 from e2i_pipeline.domain.report_parts import (
@@ -25,6 +25,7 @@ from e2i_pipeline.domain.report_parts import (
     table,
     terms,
 )
+from e2i_pipeline.domain.report_problem_sections import is_regression
 from e2i_pipeline.domain.report_sections import SPLIT_ORDER
 
 TREATMENT_MOODS = {"kept": "warn", "corrected": "", "left out": ""}
@@ -35,20 +36,12 @@ def training_data(data: StageResults) -> Html:
     """Where the rows came from, and how many there are."""
     training = data.training
     names = [s for s in (*SPLIT_ORDER, *training.split_counts) if s in training.split_counts]
-    rows = [
-        [
-            split,
-            count(training.split_counts[split]),
-            count(training.positives.get(split)),
-            ratio(training.positives[split], training.split_counts[split]) if split in training.positives else MISSING,
-        ]
-        for split in dict.fromkeys(names)
-    ]
+    splits = list(dict.fromkeys(names))
     cuts = data.dataset.cuts
     absent = sorted(name for name, found in data.dataset.tables.items() if found.is_absent)
     return joined(
         [
-            table(("Split", "Journeys", "Outcomes", "Share"), rows, (1, 2, 3), "Rows per split"),
+            _measured_rows(training, splits) if is_regression(data) else _outcome_rows(training, splits),
             terms(
                 {
                     "Source": data.source,
@@ -62,9 +55,31 @@ def training_data(data: StageResults) -> Html:
                     "Dataset version": el("code", training.version),
                 }
             ),
-            note("Unassigned journeys lie in a gap, would put one patient into two splits, or have an open outcome."),
+            note(
+                "Unassigned journeys lie in a gap, would put one patient into two splits, or have an open outcome"
+                + (" or one that was not measured." if is_regression(data) else ".")
+            ),
         ]
     )
+
+
+def _outcome_rows(training: TrainingDatasetRef, splits: Sequence[str]) -> Html:
+    rows = [
+        [
+            split,
+            count(training.split_counts[split]),
+            count(training.positives.get(split)),
+            ratio(training.positives[split], training.split_counts[split]) if split in training.positives else MISSING,
+        ]
+        for split in splits
+    ]
+    return table(("Split", "Journeys", "Outcomes", "Share"), rows, (1, 2, 3), "Rows per split")
+
+
+def _measured_rows(training: TrainingDatasetRef, splits: Sequence[str]) -> Html:
+    """Of a regression; each journey in a split has a measured outcome."""
+    rows = [[split, count(training.split_counts[split])] for split in splits]
+    return table(("Split", "Journeys"), rows, (1,), "Rows per split")
 
 
 def defects(data: StageResults) -> Html:

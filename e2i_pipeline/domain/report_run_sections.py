@@ -29,6 +29,7 @@ from e2i_pipeline.domain.report_parts import (
     table,
     terms,
 )
+from e2i_pipeline.domain.report_problem_sections import expected_values, is_regression
 from e2i_pipeline.domain.report_use_sections import decision
 from e2i_pipeline.domain.run_times import StageTime, StepTime, by_stage
 
@@ -111,7 +112,7 @@ def online(data: RunReportData) -> Html:
 
 
 def bento(data: RunReportData) -> Html:
-    """The Bento, and what it answered to rows whose probabilities are known."""
+    """The Bento, and what it answered to rows whose scores are known."""
     golden, built = data.golden, data.bento
     verdict = next((v for v in data.verdicts if v.gate == "infrastructure"), None)
     label: Content = "Not tried."
@@ -119,7 +120,7 @@ def bento(data: RunReportData) -> Html:
         mood, word = ("good", "answers") if verdict.is_passed else ("bad", "does not answer")
         rest = " ".join(verdict.reasons) or f"seen on {moment(verdict.decided_at)}"
         label = joined([pill(word, mood), f" {rest}"])
-    difference = golden.largest_difference
+    difference, given = golden.largest_difference, "values" if is_regression(data) else "probabilities"
     return joined(
         [
             terms(
@@ -134,7 +135,7 @@ def bento(data: RunReportData) -> Html:
                 }
             ),
             note(
-                "The Bento was started in a process of its own and had to give made-up rows the probabilities that the "
+                f"The Bento was started in a process of its own and had to give made-up rows the {given} that the "
                 "model itself gives them. Nothing that does not answer is promoted."
             ),
         ]
@@ -166,6 +167,8 @@ def predictions(data: RunReportData) -> Html:
         return el("p", "Nothing was scored: no version has been promoted yet.")
     if not scores.rows:
         return el("p", "Nothing was scored: the outcome of every journey is known.")
+    if scores.is_regression:
+        return expected_values(data, _state("batch_predictions", data.run.made))
     rate = _base_rate(data)
     chart = None
     if scores.tenths:
@@ -189,7 +192,7 @@ def predictions(data: RunReportData) -> Html:
                     "This run": _state("batch_predictions", data.run.made),
                 }
             ),
-            None if scores.is_regression else chart or note("Too few journeys to be shown by decile."),
+            chart or note("Too few journeys to be shown by decile."),
         ]
     )
 
@@ -271,7 +274,8 @@ def _of_check(data: RunReportData, name: str, title: str, words: tuple[str, str]
 def _criteria(data: RunReportData) -> Gate:
     failed = [f for f in data.evaluation.findings if not f.is_passed]
     warned = sum(not f.is_blocking for f in failed)
-    detail = f"criteria, calibration, slices, fairness, behaviour{f'; {warned} warned' if warned else ''}"
+    fairness = "" if is_regression(data) else "fairness, "
+    detail = f"criteria, calibration, slices, {fairness}behaviour{f'; {warned} warned' if warned else ''}"
     if data.evaluation.is_passed:
         return Gate("Evaluation", "good", "passed", detail)
     return Gate("Evaluation", "warn", f"{len(data.evaluation.unmet)} not met", detail)

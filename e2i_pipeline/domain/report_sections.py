@@ -6,7 +6,6 @@ Sections on the data stand in `report_data_sections`, on use and limits in `repo
 from collections.abc import Callable, Mapping, Sequence
 
 from e2i_pipeline.contracts.evaluation import SliceFloor
-from e2i_pipeline.domain.criteria import criteria as criteria_of
 from e2i_pipeline.domain.metrics import MINIMUM_CELL
 from e2i_pipeline.domain.report_charts import charts
 from e2i_pipeline.domain.report_data import SliceTable, StageResults
@@ -27,12 +26,16 @@ from e2i_pipeline.domain.report_parts import (
     terms,
     times,
 )
+from e2i_pipeline.domain.report_problem_sections import errors_by_level, is_regression, regression_criteria
 
 SPLIT_ORDER = ("train", "validation", "test", "holdout")
 
 Written = Callable[[float | None], str]
 
 METRICS: tuple[tuple[str, str, Written], ...] = (
+    ("rmse", "RMSE", figure),
+    ("mae", "MAE", figure),
+    ("r2", "R2", figure),
     ("auc", "AUC", figure),
     ("pr_auc", "Average precision", figure),
     ("base_rate", "Base rate", percent),
@@ -45,9 +48,6 @@ METRICS: tuple[tuple[str, str, Written], ...] = (
     ("calibration_intercept", "Calibration intercept", times),
     ("ece", "Calibration error", figure),
     ("log_loss", "Log loss", figure),
-    ("rmse", "RMSE", figure),
-    ("mae", "MAE", figure),
-    ("r2", "R2", figure),
 )
 """Name in the evaluation, name on the page and how it is written, in the order shown."""
 
@@ -60,14 +60,15 @@ def purpose(data: StageResults) -> Html:
     history = "all of it" if scope.observation_window_days is None else f"the last {scope.observation_window_days} days"
     return terms(
         {
-            "Predicts": f"{scope.target} within {scope.prediction_horizon_days} days, as "
-            + ("a number" if scope.problem_type == "regression" else "a probability from 0 to 1"),
+            "Predicts": f"{scope.target}, as a number; measured within {scope.prediction_horizon_days} days"
+            if is_regression(data)
+            else f"{scope.target} within {scope.prediction_horizon_days} days, as a probability from 0 to 1",
             "For": scope.population,
             "Prediction time": "the journey's index date plus the configured lag; a feature sees only what had "
             "happened and was known by then",
             "History used": history,
             "Flags": ""
-            if scope.problem_type == "regression"
+            if is_regression(data)
             else f"scores of {figure(data.evaluation.threshold, 4)} and above, which is the top "
             f"{percent(scope.capacity, 0)} of the validation split",
             "Algorithm": data.study.algorithm,
@@ -79,8 +80,8 @@ def purpose(data: StageResults) -> Html:
 def criteria(data: StageResults) -> Html:
     """The success criteria, set before training, and what the test split gave."""
     scope, found = data.scope, data.evaluation.metrics.get("test", {})
-    if scope.problem_type == "regression":
-        return _regression_criteria(data)
+    if is_regression(data):
+        return regression_criteria(data)
     share = percent(scope.capacity, 0)
     wanted: tuple[tuple[str, float | None, str, Written, float, bool], ...] = (
         ("AUC", found.get("auc"), f"at least {figure(scope.minimum_auc, 2)}", figure, scope.minimum_auc, True),
@@ -109,16 +110,6 @@ def criteria(data: StageResults) -> Html:
     return joined([table(("Criterion", "Set before", "Test split", ""), rows, (2, 3), "Success criteria"), said])
 
 
-def _regression_criteria(data: StageResults) -> Html:
-    rows: list[list[Content]] = []
-    for one in criteria_of(data.evaluation.metrics.get("test", {}), data.scope):
-        bound = f"at {'least' if one.is_minimum else 'most'} {figure(one.bound)}"
-        rows.append([one.name, bound, figure(one.value), pill("met", "good") if one.is_met else pill("not met", "bad")])
-    if not rows:
-        return note("No success criterion was set for this regression.")
-    return table(("Criterion", "Set before", "Test split", ""), rows, (2, 3), "Success criteria")
-
-
 def performance(data: StageResults) -> Html:
     """Metrics per split, and the curves of the test split."""
     metrics = data.evaluation.metrics
@@ -133,8 +124,7 @@ def performance(data: StageResults) -> Html:
         for key, name, written in METRICS
         if any(key in metrics[split] for split in splits)
     ]
-    rates = metrics.get("test", {})
-    drawn = charts(data.curves, rates.get("base_rate", 0.0))
+    capacity = "" if is_regression(data) else f"Capacity is the top {percent(data.scope.capacity, 0)}. "
     return joined(
         [
             table(
@@ -144,10 +134,10 @@ def performance(data: StageResults) -> Html:
                 "Metrics per split",
             ),
             note(
-                f"Capacity is the top {percent(data.scope.capacity, 0)}. Train figures flatter: the model learned from "
-                "them. Test journeys begin after all training journeys."
+                f"{capacity}Train figures flatter: the model learned from them. Test journeys begin after all training "
+                "journeys."
             ),
-            el("div", *drawn, class_="charts") if drawn else note("Curves were not kept for this evaluation."),
+            errors_by_level(data) if is_regression(data) else _drawn(data),
         ]
     )
 
@@ -158,16 +148,16 @@ def slices(data: StageResults) -> Html | None:
         return None
     floors = {(one.column, one.value): one for one in data.detail.floors}
     floor = f" {figure(data.detail.floors[0].floor)}" if data.detail.floors else ""
+    below = "" if is_regression(data) else ", nor counts of outcomes below that"
     parts: list[Content] = [
         note(
-            f"Test split. Groups of fewer than {MINIMUM_CELL} journeys are not shown, nor counts of outcomes below "
-            f"that. Marked: a group whose whole interval lies beyond the bound{floor}. Intervals hold for all groups "
-            "together; small groups vary by chance alone."
+            f"Test split. Groups of fewer than {MINIMUM_CELL} journeys are not shown{below}. Marked: a group whose "
+            f"whole interval lies beyond the bound{floor}. Intervals hold for all groups together; small groups vary "
+            "by chance alone."
         )
     ]
-    is_regression = data.scope.problem_type == "regression"
     for column, found in data.slices.items():
-        shown = _error_table(column, found, floors) if is_regression else _slice_table(column, found, floors)
+        shown = _error_table(column, found, floors) if is_regression(data) else _slice_table(column, found, floors)
         parts += [el("h3", column), shown, _suppressed(found)]
     return joined(parts)
 
@@ -178,6 +168,7 @@ def drivers(data: StageResults) -> Html:
     shown = sorted(data.attribution.importance.items(), key=lambda item: -item[1])[:MAX_BARS]
     widest = max((share for _, share in shown), default=0.0) or 1.0
     left = len(data.attribution.importance) - len(shown)
+    unit = data.scope.target if data.attribution.unit == "outcome" else data.attribution.unit
     picture = None
     if data.summary_plot:
         image = embedded(
@@ -196,11 +187,17 @@ def drivers(data: StageResults) -> Html:
             picture,
             note(
                 f"Share of the mean absolute SHAP value over {count(data.attribution.rows)} journeys of the test "
-                f"split, in units of {data.attribution.unit}; {data.attribution.method}; base value "
+                f"split, in units of {unit}; {data.attribution.method}; base value "
                 f"{figure(data.attribution.base_value)}."
             ),
         ]
     )
+
+
+def _drawn(data: StageResults) -> Html:
+    rate = data.evaluation.metrics.get("test", {}).get("base_rate", 0.0)
+    drawn = charts(data.curves, rate)
+    return el("div", *drawn, class_="charts") if drawn else note("Curves were not kept for this evaluation.")
 
 
 Floors = Mapping[tuple[str, str], SliceFloor]

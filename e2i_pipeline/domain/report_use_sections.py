@@ -6,10 +6,7 @@ from typing import Any
 from e2i_pipeline.domain.overrides import sentence
 from e2i_pipeline.domain.report_data import ModelCardData, StageResults
 from e2i_pipeline.domain.report_parts import Html, bullets, count, el, joined, note, pill, terms
-
-FEW_OUTCOMES = 100
-"""Outcomes in the test split below which its figures are called uncertain: at least 100 events are advised to validate
-a prediction model (Vergouwe et al. 2005; Collins et al. 2016)."""
+from e2i_pipeline.domain.report_problem_sections import answer, meant_for, not_why, too_few
 
 ENDPOINT = "http://127.0.0.1:3000"
 
@@ -30,9 +27,9 @@ def use(data: ModelCardData) -> Html:
             el("p", "Start it, then send rows; a feature that is not known is null or left out:"),
             el("pre", f"{start}\n\n{call}"),
             note(
-                "The answer holds a probability and a flag per row, with the model's name and version. /explain takes "
-                "the same rows apart by feature; /predict_wire takes the platform's lists; the service describes "
-                "itself at /docs.json. The values above are made up."
+                f"The answer holds {answer(data)} per row, with the model's name and version. /explain takes the same "
+                "rows apart by feature; /predict_wire takes the platform's lists; the service describes itself at "
+                "/docs.json. The values above are made up."
             ),
         ]
     )
@@ -60,8 +57,7 @@ def limits(data: ModelCardData) -> Html:
             el("h3", "Meant for"),
             bullets(
                 [
-                    f"Ranking {data.version.brand} journeys like those above, so that a team with room for the top "
-                    f"{data.scope.capacity:.0%} spends it where treatment is likeliest.",
+                    meant_for(data),
                     "Support of people who decide; nobody should be denied anything because of a score.",
                 ]
             ),
@@ -69,8 +65,7 @@ def limits(data: ModelCardData) -> Html:
             bullets(
                 [
                     "Diagnosis, choice of therapy, or any decision about one patient without a professional.",
-                    "Saying what would change an outcome: the model finds who starts treatment, not why. Causal "
-                    "questions have their own analysis.",
+                    not_why(data),
                     "Other brands, other populations or another horizon.",
                 ]
             ),
@@ -89,12 +84,8 @@ def found_limits(data: StageResults) -> list[str]:
     if not data.evaluation.is_passed:
         found.append("The evaluation gate is not passed; the version is registered so that people can see why.")
     found += data.evaluation.warnings
-    positives = data.training.positives.get("test", 0)
-    if positives < FEW_OUTCOMES:
-        found.append(
-            f"The test split has {count(positives)} outcomes; with fewer than {FEW_OUTCOMES} all its figures are "
-            "uncertain."
-        )
+    if few := too_few(data):
+        found.append(few)
     if data.training.label_overlap:
         found.append(
             f"{count(data.training.label_overlap)} training labels were not yet known when the validation period "

@@ -18,12 +18,11 @@ from e2i_pipeline.domain.report_parts import (
     count,
     duration,
     el,
-    figure,
     memory,
     moment,
     plural,
-    times,
 )
+from e2i_pipeline.domain.report_problem_sections import score_tiles
 
 
 def run_report(data: RunReportData) -> str:
@@ -108,15 +107,14 @@ def _checks(run: RunFacts) -> str:
 
 
 def _tiles(data: RunReportData) -> list[Tile]:
-    test, run, scores = data.evaluation.metrics.get("test", {}), data.run, data.scores
+    run, scores = data.run, data.scores
     peak = f"memory at most {memory(run.peak_mib)}" if run.peak_mib is not None else "start to report"
     scored = Tile(MISSING, "open journeys scored")
     if scores is not None:
         flagged = "" if scores.flagged is None else f", {count(scores.flagged)} flagged"
         scored = Tile(count(scores.rows), f"open journeys scored{flagged}")
     return [
-        Tile(figure(test.get("auc")), f"AUC on the test split, {data.study.algorithm.replace('_', ' ')}"),
-        Tile(times(test.get("lift_at_k")), f"times the base rate among the top {data.scope.capacity:.0%}"),
+        *score_tiles(data, f", {data.study.algorithm.replace('_', ' ')}"),
         scored,
         Tile(duration(run.seconds), peak),
     ]

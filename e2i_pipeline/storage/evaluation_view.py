@@ -5,7 +5,19 @@ from typing import Any
 import dagster as dg
 
 from e2i_pipeline.contracts.evaluation import EvaluationRef, Finding, Interval
+from e2i_pipeline.contracts.training import ExperimentScope
 from e2i_pipeline.storage.presentation import table_of
+
+_OF_ONE_PROBLEM = {
+    "classification": {"minimum_r2", "maximum_rmse"},
+    "regression": {"minimum_auc", "minimum_precision_at_k", "maximum_fpr", "capacity"},
+}
+"""Problem type to what a scope of it holds and does not ask for."""
+
+
+def scope_metadata(scope: ExperimentScope) -> dict[str, Any]:
+    """The scope, with the criteria that apply to its problem type."""
+    return scope.model_dump(mode="json", exclude={"key", *_OF_ONE_PROBLEM.get(scope.problem_type, set())})
 
 
 def evaluation_metadata(evaluation: EvaluationRef) -> dict[str, Any]:

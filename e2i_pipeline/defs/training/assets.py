@@ -28,7 +28,7 @@ from e2i_pipeline.resources.stages.modelling import ModellingResource
 from e2i_pipeline.resources.stages.modelling_gate import require_gated
 from e2i_pipeline.resources.stages.promotion import PromotionResource
 from e2i_pipeline.resources.stages.training import TrainingResource
-from e2i_pipeline.storage.evaluation_view import evaluation_metadata
+from e2i_pipeline.storage.evaluation_view import evaluation_metadata, scope_metadata
 from e2i_pipeline.storage.presentation import picture, table_of, under_overrides
 from e2i_pipeline.storage.results import ResultStore
 
@@ -55,7 +55,7 @@ def experiment_scope(
     if kept := results.recall(context, scope.key, metadata.has_experiment):
         return kept
     metadata.record_experiment(scope, mlflow_experiment_id="", run_id=context.run.run_id)
-    return results.keep(context, scope.key, scope, scope.model_dump(mode="json", exclude={"key"}))
+    return results.keep(context, scope.key, scope, scope_metadata(scope))
 
 
 @dg.asset(partitions_def=BRANDS, kinds={"optuna", "mlflow", "xgboost", "scikitlearn"}, retry_policy=ESSENTIAL_TOOL)
@@ -263,6 +263,6 @@ def _scope(brand: str) -> ExperimentScope:
         "population": f"Journeys of {brand}, by {chosen.cohort.unit}, from their index date on.",
         "observation_window_days": observation_window(windows, chosen.evaluation.observation_window_days),
         "prediction_horizon_days": chosen.cohort.outcome_window_days,
-        **chosen.success_criteria.model_dump(),
+        **chosen.success_criteria.of(chosen.problem_type),
     }
     return ExperimentScope(key=content_key(fields), **fields)

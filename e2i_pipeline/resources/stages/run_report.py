@@ -227,9 +227,13 @@ class RunReportResource(dg.ConfigurableResource):
         from e2i_pipeline.domain.report_data import Scores, ScoreTenth
 
         is_regression = predictions.has("value")
-        if predictions.rows < MINIMUM_CELL or is_regression:
+        if predictions.rows < MINIMUM_CELL:
             return Scores(rows=predictions.rows, is_regression=is_regression)
         table = parquet(predictions.location)
+        if is_regression:
+            with self.engine.connect() as connection:
+                [[mean]] = connection.execute(f"SELECT avg(value) FROM {table}").fetchall()
+            return Scores(rows=predictions.rows, is_regression=True, mean=mean)
         tenths = f"SELECT probability, ntile(10) OVER (ORDER BY probability DESC) AS tenth FROM {table}"
         with self.engine.connect() as connection:
             flagged, mean = connection.execute(
