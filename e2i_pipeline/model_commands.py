@@ -17,7 +17,10 @@ from e2i_pipeline.record_commands import Answer
 if TYPE_CHECKING:
     from e2i_pipeline.resources.stages.registry import Moved, RegistryResource
 
-_TAGS = {"evaluation": "e2i.evaluation", "infrastructure": "e2i.infrastructure", "test auc": "e2i.test_auc"}
+_VERDICTS = {"evaluation": ("e2i.evaluation", "e2i.effect"), "infrastructure": ("e2i.infrastructure",)}
+"""What a column shows: an effect has the causal gate's verdict in place of an evaluation, and no Bento."""
+
+_FIGURES = {"AUC": "e2i.test_auc", "RMSE": "e2i.test_rmse"}
 _SHORT = 8  # characters of a training key that people compare
 
 
@@ -40,12 +43,16 @@ def add_model_commands(commands: Any) -> None:
     promote = _action(actions, "promote", _promote, "make a version the champion, where its verdicts allow it")
     _version(promote)
     _person(promote)
-    promote.add_argument("--override", action="store_true", help="answer for success criteria that are not met")
+    promote.add_argument(
+        "--override", action="store_true", help="answer for success criteria that are not met, or a refused effect"
+    )
     rollback = _action(actions, "rollback", _rollback, "put a brand's champion before back")
     rollback.add_argument("--brand", required=True, help="a configured brand")
+    _effect(rollback)
     _person(rollback)
     champion = _action(actions, "champion", _champion, "say who serves, or served on a date, by whom and why")
     champion.add_argument("--brand", help="a configured brand; by default the first")
+    _effect(champion)
     champion.add_argument("--at", help="a date (its end counts, UTC), or a time as 2026-11-01T12:00+00:00")
 
 
@@ -58,6 +65,10 @@ def _action(actions: Any, name: str, answer: Any, what: str) -> argparse.Argumen
 def _version(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="registered name, e.g. e2i-Kisqali-conversion")
     parser.add_argument("version", metavar="VERSION", help="its number, e.g. 3")
+
+
+def _effect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--effect", action="store_true", help="of the brand's effect in place of its model")
 
 
 def _person(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +89,8 @@ def _list(options: argparse.Namespace, chosen: Settings) -> Answer:
             "version": one.version.version,
             "stage": one.version.stage,
             "serves": "yes" if serving[one.version.name] == one.version.version else "",
-            **{name: one.tags.get(tag, "") for name, tag in _TAGS.items()},
+            **{name: next((one.tags[t] for t in tags if t in one.tags), "") for name, tags in _VERDICTS.items()},
+            "on test": next((f"{n} {one.tags[tag]}" for n, tag in _FIGURES.items() if tag in one.tags), ""),
             "training": one.version.key[:_SHORT],
             "registered": datetime.fromtimestamp(one.created / 1_000, UTC).strftime("%Y-%m-%d %H:%M"),
         }
@@ -114,6 +126,8 @@ def _stage(options: argparse.Namespace, chosen: Settings) -> Answer:
     who = (options.by, options.reason, datetime.now(UTC))
     moved = _registry(chosen).change_stage(options.name, options.version, options.stage, *who)
     is_gone = moved.before == moved.version.version
+    if is_gone and moved.is_effect:
+        return Answer(f"{moved.decision.sentence}\nNo effect of {moved.version.brand} is in use any more.")
     return Answer(f"{moved.decision.sentence}{_follow_up(moved) if is_gone else ''}")
 
 
@@ -124,12 +138,16 @@ def _promote(options: argparse.Namespace, chosen: Settings) -> Answer:
 
 
 def _rollback(options: argparse.Namespace, chosen: Settings) -> Answer:
-    moved = _registry(chosen).rollback(options.brand, options.by, options.reason, datetime.now(UTC))
+    who = (options.by, options.reason, datetime.now(UTC))
+    moved = _registry(chosen).rollback(options.brand, *who, is_effect=options.effect)
     held = f"\nVersion {moved.before} is not promoted again without a person." if moved.before else ""
     return Answer(f"{moved.decision.sentence}{held}{_follow_up(moved)}")
 
 
 def _follow_up(moved: "Moved") -> str:
+    if moved.is_effect:
+        name, stage = moved.version.name, moved.version.stage
+        return f"\nAn effect is not deployed: whoever loads models:/{name}@{stage} gets this version from now on."
     return (
         "\nWhat is deployed follows when deployment is materialized the next time: dagster asset materialize -m "
         f"e2i_pipeline.definitions --select 'deployment,batch_predictions' --partition {moved.version.brand}"
@@ -139,10 +157,11 @@ def _follow_up(moved: "Moved") -> str:
 def _champion(options: argparse.Namespace, chosen: Settings) -> Answer:
     registry, brand = _registry(chosen), options.brand or chosen.brands[0]
     at = _moment(options.at) if options.at else datetime.now(UTC)
-    found = registry.champion_at(brand, at)
+    found = registry.champion_at(brand, at, is_effect=options.effect)
     when = f"at {at:%Y-%m-%d %H:%M} UTC" if options.at else "now"
     if found is None:
-        return Answer(f"No version of {registry.name(brand)} serves {when}, as far as the ledger tells.", 1)
+        name = registry.name(brand, is_effect=options.effect)
+        return Answer(f"No version of {name} serves {when}, as far as the ledger tells.", 1)
     facts = {
         "since": f"{found.at:%Y-%m-%d %H:%M} UTC",
         "by": found.actor,

@@ -6,22 +6,31 @@ No model is trained: what moves between stages is the version, and what holds it
 
 import os
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from e2i_pipeline.config.loader import load_settings
+import pytest
+
+from e2i_pipeline.cli import main
+from e2i_pipeline.config.loader import load_settings, settings
 from e2i_pipeline.contracts.evaluation import EvaluationRef
+from e2i_pipeline.contracts.quality import Verdict
 from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef
 from e2i_pipeline.defs.resources import build_resources
 from e2i_pipeline.resources.metadata import MetadataResource
 from e2i_pipeline.resources.mlflow import MlflowResource
+from e2i_pipeline.resources.stages.causal import EFFECT
 from e2i_pipeline.resources.stages.deployment import DeploymentResource
+from e2i_pipeline.resources.stages.effect_registry import VERDICT
 from e2i_pipeline.resources.stages.gate import GateResource
 from e2i_pipeline.resources.stages.promotion import PromotionResource
 from e2i_pipeline.resources.stages.registry import RegistryResource
+from e2i_pipeline.resources.stages.stage_moves import MODEL_SHA256
 from e2i_pipeline.storage.references import write_json
+from e2i_pipeline_tests.processes import Done
 from e2i_pipeline_tests.resources.mlflow_stores import client_of, store_in
 
 BRAND, NAME = "Kisqali", "e2i-Kisqali-conversion"
@@ -102,6 +111,25 @@ class Registered:
             self._pack(version, answers)
         return version
 
+    def estimate(self, key: str, *, broken: tuple[str, ...] = (), is_attacked: bool = True) -> ModelVersion:
+        """Registers an effect's version with the causal gate's verdict on it, where it was attacked."""
+        run_id, experiment_id, _ = self.mlflow.open_run(key, BRAND, BRAND, key)
+        model = client_of(self.mlflow).create_logged_model(experiment_id, source_run_id=run_id)
+        version = self.mlflow.register_model(
+            brand=BRAND, model_type=EFFECT, run_id=run_id, model_uri=model.model_uri, training_key=key,
+            tags={VERDICT: "failed" if broken else "passed", MODEL_SHA256: f"files of {key}"},
+        )  # fmt: skip
+        self.metadata.record_model(
+            version, metrics={}, fairness={}, run_id="run", algorithm="linear_dml", registered_at=NOON
+        )
+        if is_attacked:
+            verdict = Verdict(
+                key=self.registry.causal._verdict_key(BRAND, f"files of {key}"), gate=EFFECT, is_passed=not broken,
+                reasons=broken, decided_at=NOON, run_id="run",
+            )  # fmt: skip
+            self.metadata.record_verdict(verdict, {})
+        return version
+
     def _pack(self, version: ModelVersion, answers: bool) -> None:
         """The manifests of a Bento in its store, and the verdict on it."""
         for store, manifest in (("bentos", "bento.yaml"), ("models", "model.yaml")):
@@ -123,6 +151,30 @@ class Registered:
             champion.version if champion else None,
             self.metadata.standing(NAME).version,
         )
+
+
+Command = Callable[..., Done]
+
+
+def models_command(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """`e2i models` in this process, with the state folder's environment; whoever uses it clears the settings' cache."""
+    for name in [name for name in os.environ if name.startswith(("E2I", "MLFLOW", "BENTOML"))]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str, **more: str) -> Done:
+        for name, value in {**registered.environment, **more}.items():
+            monkeypatch.setenv(name, value)
+        settings.cache_clear()
+        capsys.readouterr()
+        try:
+            status = main(("models", *arguments))
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return Done(status, *capsys.readouterr())
+
+    return run
 
 
 def act(state: str, action: str, hours: int, dies_before: int) -> None:

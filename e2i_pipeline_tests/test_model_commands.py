@@ -1,19 +1,15 @@
 """`e2i models`: what people see of registered versions, and what they may do with them, with whose name and why."""
 
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from e2i_pipeline.cli import main
 from e2i_pipeline.config.loader import settings
-from e2i_pipeline_tests.processes import Done
-from e2i_pipeline_tests.registered_models import ANN, BOB, BRAND, NAME, NOON, Registered
+from e2i_pipeline_tests.registered_models import ANN, BOB, BRAND, NAME, NOON, Command, Registered, models_command
 
-Command = Callable[..., Done]
 SAID = ("--by", ANN, "--reason", "It is better in the clinic.")
 UNMET = "AUC 0.55 on test is below 0.60."
 
@@ -41,21 +37,7 @@ def models(
     registered: Registered, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """`e2i models` in this process, with the state folder's environment."""
-    for name in [name for name in os.environ if name.startswith(("E2I", "MLFLOW", "BENTOML"))]:
-        monkeypatch.delenv(name)
-
-    def run(*arguments: str, **more: str) -> Done:
-        for name, value in {**registered.environment, **more}.items():
-            monkeypatch.setenv(name, value)
-        settings.cache_clear()
-        capsys.readouterr()
-        try:
-            status = main(("models", *arguments))
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Done(status, *capsys.readouterr())
-
-    yield run
+    yield models_command(registered, monkeypatch, capsys)
     settings.cache_clear()
 
 
@@ -67,6 +49,7 @@ def test_versions_are_listed_with_stage_and_verdicts(models: Command) -> None:
     ]  # fmt: skip
     assert lines[0].split()[3:5] == ["yes", "passed"]
     assert lines[2].split()[3] == "failed"
+    assert "AUC 0.7000" in lines[0]
     assert len(models("list", "--pattern", "e2i-Kis%", "--stage", "production").out.splitlines()) == 2
     nothing = models("list", "--pattern", "other-%", "--stage", "shadow")
     assert (nothing.status, nothing.out) == (1, "No registered version is named like other-% in shadow.\n")

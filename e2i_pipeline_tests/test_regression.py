@@ -14,9 +14,11 @@ from e2i_pipeline.contracts.references import TrainingDatasetRef
 from e2i_pipeline.contracts.registry import ModelVersion
 from e2i_pipeline.contracts.training import ExperimentScope, TrainedModelRef, TuningResult
 from e2i_pipeline.domain.algorithms import ScoringModel
+from e2i_pipeline.domain.evaluation_gate import checks_for
 from e2i_pipeline.domain.regression_metrics import rmse
-from e2i_pipeline.errors import ConfigurationError
-from e2i_pipeline_tests.drops import NOW, World, good_world, publish
+from e2i_pipeline.errors import ConfigurationError, SourceError
+from e2i_pipeline.storage.evaluation_view import evaluation_metadata, scope_metadata
+from e2i_pipeline_tests.drops import NOW, World, column, copied, good_world, publish
 
 REGRESSION = {
     "E2I__TARGET": "days_to_treatment",
@@ -110,6 +112,19 @@ def test_the_study_minimizes_the_error_and_the_fit_reaches_it(made: Trained) -> 
     assert made.model.manifest.threshold is None
 
 
+def test_its_evaluation_is_about_numbers_alone(made: Trained) -> None:
+    evaluations = made.resources["evaluations"]
+    evaluation, pictures = evaluations.evaluate(made.dataset, SCOPE, made.trained, "a run", NOW)
+    assert {f.check for f in evaluation.findings} == set(checks_for("regression"))
+    assert evaluation.metrics["test"]["rmse"] == evaluation_metadata(evaluation)["rmse"] > 0
+    assert "auc" not in evaluation.metrics["test"]
+    assert evaluation.fairness == ()
+    assert pictures["curves"].startswith(b"\x89PNG")
+    asked = scope_metadata(SCOPE)
+    assert asked.keys() >= {"minimum_r2", "maximum_rmse"}
+    assert not asked.keys() & {"minimum_auc", "maximum_fpr", "capacity"}
+
+
 def test_its_predictions_are_explained_in_days(made: Trained) -> None:
     frame = made.resources["modelling"].features(made.dataset, ["test"], ["patient_journey_id"])
     reference, plot, told = made.resources["explanation"].attribute(
@@ -147,9 +162,20 @@ def test_the_service_answers_with_values(made: Trained) -> None:
     assert "Prediction" not in described
 
 
+def test_an_outcome_that_the_dictionary_does_not_know_is_landed_under_its_own_name(
+    world: World, tmp_path: Path
+) -> None:
+    own = copied(world, tmp_path)
+    column("cost_180d", lambda _: "1250.5")(own.drop)
+    journeys = publish(own, **{**REGRESSION, "E2I__TARGET": "cost_180d"}).tables["patient_journeys"]
+    assert next(c.dtype for c in journeys.columns if c.name == "cost_180d") == "DOUBLE"
+    with pytest.raises(SourceError, match="has no column visits_180d, the outcome that is to be learned"):
+        publish(own, **{**REGRESSION, "E2I__TARGET": "visits_180d"})
+
+
 def test_an_outcome_that_is_no_number_and_a_metric_of_the_other_problem_are_refused(world: World) -> None:
     with pytest.raises(ConfigurationError, match=r"problem_type is regression, so .*metric must be rmse or mae"):
         world.resources(**{**REGRESSION, "E2I__OPTUNA__STUDY_DEFAULTS__METRIC": "auc"})
-    modelling = world.resources(**{**REGRESSION, "E2I__TARGET": "geographic_region"})["modelling"]
-    with pytest.raises(ConfigurationError, match="geographic_region is to be predicted as a number"):
-        modelling._journeys("Kisqali", publish(world, E2I__TARGET="geographic_region"))
+    modelling = world.resources(**{**REGRESSION, "E2I__TARGET": "journey_stage"})["modelling"]
+    with pytest.raises(ConfigurationError, match="journey_stage is to be predicted as a number"):
+        modelling._journeys("Kisqali", publish(world, E2I__TARGET="journey_stage"))

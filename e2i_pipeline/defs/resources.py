@@ -28,6 +28,7 @@ from e2i_pipeline.resources.sources import SourceResource
 from e2i_pipeline.resources.stages.causal import CausalResource
 from e2i_pipeline.resources.stages.comparison import ComparisonResource
 from e2i_pipeline.resources.stages.deployment import DeploymentResource
+from e2i_pipeline.resources.stages.effect_registry import MODEL_TYPE as EFFECT_TYPE
 from e2i_pipeline.resources.stages.effect_registry import EffectRegistryResource
 from e2i_pipeline.resources.stages.evaluation import EvaluationResource
 from e2i_pipeline.resources.stages.explanation import ExplanationResource
@@ -145,6 +146,14 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
     moves = StageMovesResource(
         mlflow=tools["mlflow"], metadata=tools["metadata"], state_dir=state, stage=chosen.promotion.stage
     )
+    causal = CausalResource(
+        engine=tools["engine"],
+        files=files,
+        metadata=tools["metadata"],
+        chosen=chosen.causal.model_dump(mode="json"),
+        seed=chosen.seed,
+        threads=os.cpu_count() or 1,
+    )
     return {
         "modelling": modelling,
         "statistics": statistics,
@@ -197,20 +206,15 @@ def _stages(chosen: Settings, tools: dict[str, Any]) -> dict[str, object]:
             dry_run=chosen.promotion.dry_run,
             **shared,
         ),
-        "causal": CausalResource(
-            engine=tools["engine"],
-            files=files,
-            metadata=tools["metadata"],
-            chosen=chosen.causal.model_dump(mode="json"),
-            seed=chosen.seed,
-            threads=os.cpu_count() or 1,
-        ),
+        "causal": causal,
         "registry": RegistryResource(
             moves=moves,
             gate=gate,
             bentoml=tools["bentoml"],
+            causal=causal,
             people=chosen.override.people,
             names={brand: tools["mlflow"].model_name(brand, chosen.model_type) for brand in chosen.brands},
+            effect_names={brand: tools["mlflow"].model_name(brand, EFFECT_TYPE) for brand in chosen.brands},
             state_dir=state,
         ),
         "effects": EffectRegistryResource(

@@ -105,6 +105,31 @@ def test_what_cannot_hold_is_refused(environ: dict[str, str], message: str) -> N
         load_settings(environ)
 
 
+REGRESSION = {
+    "E2I__PROBLEM_TYPE": "regression",
+    "E2I__OPTUNA__STUDY_DEFAULTS": "{metric: rmse, direction: minimize}",
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("treatment_initiated", "target is treatment_initiated, which is yes or no: name a numeric column"),
+        ("disease_severity", r"features\.covariates: disease_severity reads disease_severity, which is the target"),
+    ],
+)
+def test_a_regression_on_what_is_no_number_or_a_feature_is_refused(target: str, message: str) -> None:
+    assert load_settings({**REGRESSION, "E2I__TARGET": "days_to_treatment"}).problem_type == "regression"
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings({**REGRESSION, "E2I__TARGET": target})
+
+
+def test_criteria_of_a_regression_bind_no_classification() -> None:
+    criteria = load_settings({}).success_criteria
+    assert criteria.of("classification")["minimum_r2"] is None
+    assert criteria.of("regression")["minimum_r2"] == 0.0
+
+
 def test_an_overlay_that_is_not_yaml_names_its_line(tmp_path: Path) -> None:
     overlay = tmp_path / "broken.yaml"
     overlay.write_text("splits:\n  gap_days: [1\nbrands: x: y\n", encoding="utf-8")

@@ -37,6 +37,7 @@ def test_a_good_regression_passes_and_says_what_does_not_apply() -> None:
     assert failed(found) == []
     told = {f.check for f in found.findings} | {gate.BEATS, gate.FEW_READERS}
     assert told == set(gate.checks_for("regression"))
+    assert gate.FAIR not in told
     rmse, slope = found.intervals["rmse"], found.intervals["calibration_slope"]
     assert rmse.low is not None
     assert rmse.high is not None
@@ -51,7 +52,7 @@ def test_a_good_regression_passes_and_says_what_does_not_apply() -> None:
 
 
 def test_a_line_that_is_too_steep_and_a_criterion_that_is_missed_are_found() -> None:
-    assert gate.CALIBRATED in failed(judged(stretch=0.4))
+    assert gate.CALIBRATED_NUMBERS in failed(judged(stretch=0.4))
     assert "r2_reaches_the_minimum" in failed(judged(stretch=0.1))
 
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2i_pipeline.contracts.evaluation import Interval, SliceFloor
 from e2i_pipeline.contracts.references import DefectCount
 from e2i_pipeline.domain.report import model_card
 from e2i_pipeline.domain.report_data import SliceTable
@@ -188,41 +187,3 @@ def test_an_evaluation_without_findings_has_no_section_for_them() -> None:
     text = read(evaluation=base.model_copy(update={"findings": (), "fairness": (), "intervals": {}})).text
     assert "Between groups" not in text
     assert "holds back promotion" not in text
-
-
-def test_a_regression_shows_errors_and_says_what_it_has_not() -> None:
-    base = card_data()
-    metrics = {
-        "rows": 3000.0,
-        "rmse": 1.5,
-        "mae": 1.1,
-        "r2": 0.4,
-        "calibration_slope": 1.0,
-        "calibration_intercept": 0.0,
-    }
-    floor = SliceFloor(
-        column="region",
-        value="south",
-        rows=900,
-        score=Interval(estimate=1.9, low=1.8, high=2.0),
-        floor=1.6,
-        is_met=False,
-    )
-    detail = base.detail.model_copy(update={"floors": (floor,), "left_out": ("A regression has no threshold.",)})
-    text = read(
-        scope=base.scope.model_copy(update={"problem_type": "regression", "minimum_r2": 0.3}),
-        evaluation=base.evaluation.model_copy(update={"metrics": {"test": metrics}, "fairness": ()}),
-        slices={"region": SliceTable(metrics={"south": {"rows": 900.0, "rmse": 1.9, "r2": 0.2}})},
-        curves={},
-        detail=detail,
-    ).text
-    for wanted in (
-        "as a number",
-        "at least 0.300",
-        "1.500",
-        "1.900",
-        "1.800 to 2.000",
-        "A regression has no threshold.",
-    ):
-        assert wanted in text, wanted
-    assert "of the validation split" not in text

@@ -264,7 +264,7 @@ class CausalResource(dg.ConfigurableResource):
         content = json.dumps([f.model_dump() for f in every], indent=1).encode()
         place, version = self.files.keep("refutations", protocol.brand, key, {"findings.json": content})
         verdict = Verdict(
-            key=self._verdict_key(model),
+            key=self._verdict_key(model.brand, model.version),
             gate=EFFECT,
             is_passed=not reasons,
             reasons=reasons,
@@ -293,13 +293,15 @@ class CausalResource(dg.ConfigurableResource):
 
     def verdict_of(self, model: EffectModelRef) -> Verdict | None:
         """The stored verdict on an effect; None where it was not attacked yet."""
-        return self.metadata.verdict(self._verdict_key(model))
+        return self.verdict_on(model.brand, model.version)
 
-    def _verdict_key(self, model: EffectModelRef) -> VerdictKey:
+    def verdict_on(self, brand: str, version: str) -> Verdict | None:
+        """The stored verdict, under the rules of now, on the effect of a brand with this SHA-256 over its files."""
+        return self.metadata.verdict(self._verdict_key(brand, version))
+
+    def _verdict_key(self, brand: str, version: str) -> VerdictKey:
         rules = content_key(self.chosen["refutation"], self.chosen["negative_controls"], self.code)
-        return VerdictKey(
-            subject=f"effect/{model.brand}", data_version=model.version, suite_hash=rules, gate_hash=EFFECT
-        )
+        return VerdictKey(subject=f"effect/{brand}", data_version=version, suite_hash=rules, gate_hash=EFFECT)
 
     def _spec(self) -> "NuisanceSpec":
         from e2i_pipeline.domain.algorithms import algorithm, check_parameters
