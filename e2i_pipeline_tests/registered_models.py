@@ -172,7 +172,8 @@ def models_command(
             status = main(("models", *arguments))
         except SystemExit as ended:
             status = int(ended.code or 0)
-        return Done(status, *capsys.readouterr())
+        said = capsys.readouterr()
+        return Done(status, said.out, said.err)
 
     return run
 

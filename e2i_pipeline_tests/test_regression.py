@@ -166,8 +166,10 @@ def test_an_outcome_that_the_dictionary_does_not_know_is_landed_under_its_own_na
     world: World, tmp_path: Path
 ) -> None:
     own = copied(world, tmp_path)
-    column("cost_180d", lambda _: "1250.5")(own.drop)
-    journeys = publish(own, **{**REGRESSION, "E2I__TARGET": "cost_180d"}).tables["patient_journeys"]
+    column("TotalCost", lambda _: "1250.5")(own.drop)
+    mapped = "{patient_journeys: {columns: {cost_180d: TotalCost}}}"
+    chosen = {**REGRESSION, "E2I__TARGET": "cost_180d", "E2I__SOURCE__TABLES": mapped}
+    journeys = publish(own, **chosen).tables["patient_journeys"]
     assert next(c.dtype for c in journeys.columns if c.name == "cost_180d") == "DOUBLE"
     with pytest.raises(SourceError, match="has no column visits_180d, the outcome that is to be learned"):
         publish(own, **{**REGRESSION, "E2I__TARGET": "visits_180d"})

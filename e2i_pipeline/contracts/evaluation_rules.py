@@ -131,7 +131,7 @@ class EvaluationRules(Contract):
     """
 
     observation_window_days: int | None = Field(default=None, ge=1)
-    blocking: tuple[Gate, ...] = ("success_criteria", "calibration", "slices", "behaviour")
+    blocking: tuple[Gate, ...] = ("success_criteria", "calibration", "slices", "fairness", "behaviour")
     maximum_candidates: int = Field(default=10, ge=1)
     recalibration: RecalibrationRules = RecalibrationRules()
     bootstrap: BootstrapRules = BootstrapRules()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -120,3 +121,22 @@ def test_a_model_that_fails_the_gate_is_registered_and_not_promoted(tmp_path: Pa
     assert (version.stage, kept.is_promoted, kept.champion) == ("development", False, None)
     assert kept.reason.startswith("The evaluation gate is not passed, so nothing is promoted: Calibration slope is ")
     assert strict.stages() == {"1": "development"}
+
+
+def test_groups_that_are_certainly_flagged_unequally_hold_a_promotion_back_unless_configured_to_warn(
+    tmp_path: Path,
+) -> None:
+    bounds = {"maximum_equal_opportunity_difference": 0.5, "maximum_demographic_parity_difference": 0.02}
+    strict = Bench(tmp_path, fairness={"columns": ["age_group"], **bounds})
+    trained = strict.trained("unequal", rounds=60)
+    evaluation = strict.evaluated(trained)
+    _, kept = strict.decided(trained, evaluation)
+    assert (kept.is_promoted, kept.champion) == (False, None)
+    wanted = r"nothing is promoted: The share flagged by age_group is [\d.]+% for .* above the maximum 0\.020\.$"
+    assert re.search(wanted, kept.reason), kept.reason
+    others = {"blocking": ["success_criteria", "calibration", "slices", "behaviour"]}
+    rules = {**strict.evaluations.settings["rules"], **others}
+    warning = strict.evaluations.model_copy(update={"settings": {**strict.evaluations.settings, "rules": rules}})
+    warned, _ = warning.evaluate(strict.dataset, SCOPE, trained, "run", NOON)
+    assert warned.is_passed
+    assert warned.warnings == evaluation.unmet
