@@ -12,8 +12,7 @@ from e2i_pipeline.config.schema import Settings
 from e2i_pipeline.contracts.evaluation import EvaluationRef
 from e2i_pipeline.contracts.references import BentoRef, DatasetRef, PredictionsRef, RunReportRef, TrainingDatasetRef
 from e2i_pipeline.contracts.registry import ModelVersion, PromotionRef
-from e2i_pipeline.contracts.training import ExperimentScope, TuningResult
-from e2i_pipeline.domain.criteria import criteria
+from e2i_pipeline.contracts.training import TuningResult
 from e2i_pipeline.domain.next_steps import MLFLOW_UI, UI, next_steps
 from e2i_pipeline.domain.overrides import sentence
 from e2i_pipeline.storage.references import ReferenceIOManager
@@ -28,7 +27,6 @@ def summarize(brand: str, chosen: Settings) -> str:
     store = ReferenceIOManager(root=str(chosen.state_dir / "references"))
     dataset = cast(DatasetRef, store.current("validated_dataset"))
     training = cast(TrainingDatasetRef, store.current("training_dataset", brand))
-    scope = cast(ExperimentScope, store.current("experiment_scope", brand))
     study = cast(TuningResult, store.current("hyperparameter_study", brand))
     evaluation = cast(EvaluationRef, store.current("model_evaluation", brand))
     version = cast(ModelVersion, store.current("registered_model", brand))
@@ -44,7 +42,7 @@ def summarize(brand: str, chosen: Settings) -> str:
     lines = [
         ("Model", f"{version.name} version {version.version}, {study.algorithm}"),
         ("Test split", "  ".join(f"{n} {test[k]:.3f}" for n, k in _METRICS if k in test)),
-        ("Criteria", _criteria(evaluation, scope)),
+        ("Criteria", _criteria(evaluation)),
         ("Promotion", promotion.reason),
         ("Learned from", f"{training.split_counts.get('train', 0):,} journeys, known as of {dataset.as_of:%Y-%m-%d}"),
         ("Open journeys", f"{scored.rows:,} scored, in {_short(scored.location)}" if scored.rows else "none scored"),
@@ -71,11 +69,13 @@ _METRICS = (
 )
 
 
-def _criteria(evaluation: EvaluationRef, scope: ExperimentScope) -> str:
+def _criteria(evaluation: EvaluationRef) -> str:
     """Whether the gate is passed, or what it found; a regression may have no criterion to meet."""
     if not evaluation.is_passed:
         return " ".join(evaluation.unmet)
-    return "all met" if criteria(evaluation.metrics["test"], scope) else "none was set; the rest of the gate is passed"
+    held = [f for f in evaluation.findings if f.part == "success_criteria" and f.observed is not None]
+    is_free = evaluation.problem_type == "regression" and not held
+    return "none was set; the rest of the gate is passed" if is_free else "all met"
 
 
 def _short(location: str) -> str:

@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from e2i_pipeline.config.loader import load_settings
+from e2i_pipeline.contracts.evaluation import Finding
 from e2i_pipeline.contracts.quality import Override
 from e2i_pipeline.contracts.references import RunReportRef
 from e2i_pipeline.storage.references import WHOLE, ReferenceIOManager, write_json
@@ -22,8 +24,8 @@ HELD = Override(
 )
 
 
-def summary(folder: Path, *overrides: Override) -> str:
-    """The summary of the example after a run that went on by these overrides."""
+def summary(folder: Path, *overrides: Override, **judged: Any) -> str:
+    """The summary of the example after a run that went on by these overrides, and was judged otherwise."""
     data, store = run_data(), ReferenceIOManager(root=str(folder / "references"))
     report = RunReportRef(
         key="r", brand=BRAND, location="/r.html", version="v", dagster_run_id="run", overrides=overrides
@@ -32,7 +34,7 @@ def summary(folder: Path, *overrides: Override) -> str:
         "validated_dataset": data.dataset,
         "training_dataset": data.training,
         "hyperparameter_study": data.study,
-        "model_evaluation": data.evaluation,
+        "model_evaluation": data.evaluation.model_copy(update=judged),
         "registered_model": data.version,
         "promoted_model": data.promotion,
         "bento": data.bento,
@@ -62,3 +64,13 @@ def test_a_clean_run_names_nobody(tmp_path: Path) -> None:
 
     assert "Model" in said
     assert "verridden" not in said
+
+
+def test_criteria_that_nobody_set_are_not_called_met(tmp_path: Path) -> None:
+    free = Finding(check="r2_reaches_the_minimum", part="success_criteria", is_passed=True, is_blocking=True)
+    number = {"problem_type": "regression", "is_passed": True, "metrics": {"test": {"rmse": 2.0, "r2": 0.4}}}
+    assert "Criteria      none was set; the rest" in summary(tmp_path, **number, findings=(free,))
+    held = free.model_copy(update={"observed": 0.4})
+    said = summary(tmp_path, **number, findings=(held,))
+    assert "Criteria      all met" in said
+    assert "RMSE 2.000  R2 0.400" in said
