@@ -309,6 +309,8 @@ class Settings(Part):
     def _distinct(self) -> "Settings":
         if len(set(self.brands)) != len(self.brands):
             raise ValueError("brands: a brand is named twice")
+        if self.model_type == "effect":
+            raise ValueError("model_type: effect is the name of what the causal stage registers; choose another")
         missing = [a for a in self.optuna.algorithms if a not in self.optuna.search_space]
         if missing:
             raise ValueError(f"optuna.search_space has no entry for {', '.join(missing)}")

@@ -83,6 +83,7 @@ def test_a_value_is_never_repeated_in_the_message() -> None:
         ({"E2I_CONFIG": "nowhere.yaml"}, "cannot be read"),
         ({"E2I__SOURCE__KIND": "files"}, "E2I_DATA"),
         ({"E2I__BRANDS": "[A, A]"}, "named twice"),
+        ({"E2I__MODEL_TYPE": "effect"}, "model_type: effect is the name of what the causal stage registers"),
         ({"E2I__OPTUNA__ALGORITHMS": "[xgboost, magic]"}, "no entry for magic"),
         ({"E2I_ENGINE": "spark"}, "engine"),
         ({"E2I__GREAT_EXPECTATIONS__DATA_DOCS_SITE": "gs://bucket"}, "in a folder or in s3://bucket/prefix"),
