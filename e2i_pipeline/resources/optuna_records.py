@@ -3,6 +3,7 @@
 How trials come about stands in `optuna_study`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from e2i_pipeline.contracts.training import AlgorithmScore
 from e2i_pipeline.domain.search_space import Value
-from e2i_pipeline.errors import ToolRejected
+from e2i_pipeline.errors import E2IError, ToolRejected
 from e2i_pipeline.resources.optuna_batches import FINISHED, KILLED, is_settling, reason_of, result_of, slot_of
 from e2i_pipeline.resources.optuna_past import ALGORITHM
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+
+BOOSTERS, OF_PARAMETERS = ("xgboost", "lightgbm", "catboost"), "InvalidParameterError"
+"""Libraries that see encoded numbers alone, and the name of scikit-learn's error on parameters."""
 
 
 class TrialRecord(NamedTuple):
@@ -194,3 +199,15 @@ def seconds_of(trials: Sequence["FrozenTrial"]) -> float:
 def _place(trial: "FrozenTrial") -> int:
     slot = slot_of(trial)
     return -1 if slot is None else slot
+
+
+def reason_for(err: Exception) -> str:
+    """The error's class and first line, without the clock and source line that XGBoost puts before it.
+
+    Of libraries that are given anything but numbers the class alone: what they say may hold a patient's value.
+    """
+    is_ours, library = isinstance(err, E2IError), type(err).__module__.partition(".")[0]
+    if not (is_ours or library in BOOSTERS or type(err).__name__ == OF_PARAMETERS):
+        return f"{type(err).__name__} (what it says is not kept: it may hold a patient's value)"
+    lines = [re.sub(r"^\[\d\d:\d\d:\d\d\] \S+: ", "", line).strip() for line in str(err).splitlines()]
+    return f"{type(err).__name__}: {next(filter(None, lines), 'no message')}"[:300]

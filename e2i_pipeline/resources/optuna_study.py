@@ -5,8 +5,8 @@ What is tried where stands in `optuna_batches` and `optuna_past`, who may do wha
 to in `optuna_records`.
 """
 
+import logging
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from e2i_pipeline.contracts.base import content_key
 from e2i_pipeline.domain.algorithms import algorithm
 from e2i_pipeline.domain.search_space import Space, Value
 from e2i_pipeline.domain.tuning import Tuning, cost
-from e2i_pipeline.errors import ConfigurationError, E2IError, ToolUnavailable
+from e2i_pipeline.errors import ConfigurationError, ToolUnavailable
 from e2i_pipeline.resources.optuna_batches import (
     FINISHED,
     KILLED,
@@ -29,7 +29,7 @@ from e2i_pipeline.resources.optuna_batches import (
 )
 from e2i_pipeline.resources.optuna_cores import SpareCores
 from e2i_pipeline.resources.optuna_past import Past
-from e2i_pipeline.resources.optuna_records import Found, found, record, seconds_of
+from e2i_pipeline.resources.optuna_records import Found, found, reason_for, record, seconds_of
 from e2i_pipeline.resources.optuna_storage import StudyStorage
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 HOPELESS_TRIALS = 10
 """Failed trials, with none that worked, after which a call gives up at the end of a batch."""
 
-BOOSTERS, OF_PARAMETERS = ("xgboost", "lightgbm", "catboost"), "InvalidParameterError"
-"""Libraries that see encoded numbers alone, and the name of scikit-learn's error on parameters."""
-
 _IDENTITY = "e2i:identity"
 _POLL_SECONDS = 0.05  # for a batch that others work on
 _LOOK_SECONDS = 1.0  # for a worker among them that was killed
+_SAY_SECONDS = 300.0
+
+_logger = logging.getLogger(__name__)
 
 
 class Rules(NamedTuple):
@@ -125,7 +125,7 @@ class StudyRun:
         self.only = next(iter(spaces)) if len(spaces) == 1 else ""
         self._past: dict[int, Past] = {}
         self._cores = cores
-        self._looked = time.monotonic()
+        self._looked = self._ended = time.monotonic()
         identity = content_key(
             tuning.fingerprint,
             {a: repr(sorted(s.items())) for a, s in spaces.items()},
@@ -175,7 +175,7 @@ class StudyRun:
         with self._kept():
             while any(t.state.name == "RUNNING" for t in self._trials()):
                 if not self._fail_killed(self._trials()):
-                    time.sleep(_POLL_SECONDS)
+                    self._wait()
             self._storage.locks.tidy()
             trials = self._trials()
         self._tell(trials, Board(trials, self._rules.batch_size), on_end)
@@ -219,7 +219,19 @@ class StudyRun:
                 return
         is_time_to_look = time.monotonic() - self._looked > _LOOK_SECONDS
         if waiting or (board.open and not is_time_to_look) or not self._lay_out():
-            time.sleep(_POLL_SECONDS)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Waits for other workers, and says so now and then: one that hangs is not dead, and keeps its trial."""
+        if time.monotonic() - self._ended > _SAY_SECONDS:
+            self._ended = time.monotonic()
+            held = [t.number for t in self._trials() if t.state.name == "RUNNING"]
+            _logger.warning(
+                "study %s: no trial has ended for %d minutes, and the next batch waits for %d (%s) with other workers. "
+                "Where one of these hangs, end its process: its trial is tried again.",
+                *(self._rules.name, _SAY_SECONDS / 60, len(held), ", ".join(f"trial {number}" for number in held)),
+            )
+        time.sleep(_POLL_SECONDS)
 
     def _cost(self, trial: "FrozenTrial") -> float:
         tried = record(trial, self.only)
@@ -276,7 +288,7 @@ class StudyRun:
         except TrialPruned:
             state, values, result = TrialState.PRUNED, [judge.reports[-1][1]], {}
         except Exception as err:  # whatever a fit raises is that trial's failure, kept with its reason
-            state, result = TrialState.FAIL, {"reason": _reason(err)}
+            state, result = TrialState.FAIL, {"reason": reason_for(err)}
         return state, values, {**result, "reports": judge.reports, "rungs": judge.rungs}
 
     def _end(self, trial: "FrozenTrial", state: Any, values: list[float] | None, result: Mapping[str, Any]) -> None:
@@ -356,6 +368,7 @@ class StudyRun:
         if not fresh:
             return
         self._told |= {trial.number for trial in fresh}
+        self._ended = time.monotonic()
         values = [t.value or 0.0 for t in board.settled.values() if t.state.name == "COMPLETE"]
         best = (max if self._rules.direction == "maximize" else min)(values, default=math.nan)
         finished = board.finished - sum(trial.state.name in FINISHED for trial in fresh)
@@ -377,18 +390,6 @@ class StudyRun:
                 f"study {self._rules.name}: the Optuna storage {self._storage.url} stopped answering "
                 f"({type(err).__name__}). Check it; the study continues where it stopped."
             ) from err
-
-
-def _reason(err: Exception) -> str:
-    """The error's class and first line, without the clock and source line that XGBoost puts before it.
-
-    Of libraries that are given anything but numbers the class alone: what they say may hold a patient's value.
-    """
-    is_ours, library = isinstance(err, E2IError), type(err).__module__.partition(".")[0]
-    if not (is_ours or library in BOOSTERS or type(err).__name__ == OF_PARAMETERS):
-        return f"{type(err).__name__} (what it says is not kept: it may hold a patient's value)"
-    lines = [re.sub(r"^\[\d\d:\d\d:\d\d\] \S+: ", "", line).strip() for line in str(err).splitlines()]
-    return f"{type(err).__name__}: {next(filter(None, lines), 'no message')}"[:300]
 
 
 def _storage_errors() -> tuple[type[Exception], ...]:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import psutil
 import pytest
 
 from e2i_pipeline.resources.optuna import OptunaResource
+from e2i_pipeline.resources.optuna_batches import KILLED, attributes_of
 from e2i_pipeline.resources.optuna_records import StudyOutcome
 from e2i_pipeline.resources.optuna_storage import open_storage
 from e2i_pipeline.resources.optuna_workers import Workers, workers_for
@@ -112,6 +115,28 @@ def test_processes_with_nothing_in_common_but_the_storage_share_a_study(
     assert [process.returncode for process in both] == [0, 0]
     assert said == [str(alone.best_value)] * 2
     assert search(run(url, 12)) == search(alone)
+
+
+def test_a_worker_that_hangs_is_told_of_and_its_trial_is_tried_again_when_it_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("e2i_pipeline.resources.optuna_study._SAY_SECONDS", 0.0)
+    url = f"journal://{tmp_path}/journal.log"
+    run(url, 1)
+    with open_storage(url) as storage, ThreadPoolExecutor(1) as pool:
+        study_id = storage.optuna.get_study_id_from_name(NAME)
+        held = copy(storage.optuna.get_all_trials(study_id)[0])
+        held.state, held.values, held.user_attrs = optuna.trial.TrialState.RUNNING, None, attributes_of(1, 8, 0)
+        storage.optuna.create_new_trial(study_id, held)
+        assert storage.locks.take(NAME, 1)
+        going_on = pool.submit(run, url, 3)
+        while "waits for 1 (trial 1) with other workers" not in caplog.text:
+            assert not going_on.done()
+        storage.locks.release(NAME, 1)
+        outcome = going_on.result(SECONDS)
+
+    assert outcome.failures == {KILLED: 1}
+    assert outcome.trials["COMPLETE"] + outcome.trials["PRUNED"] == 3
 
 
 def test_a_worker_that_fails_is_told_of_and_the_study_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
