@@ -468,6 +468,27 @@ def test_steps_in_parallel_processes_make_one_run_and_one_version(tmp_path: Path
     assert (len(left.mlflow_runs()), len(left.versions()), len(left.bentos())) == (1, 1, 1)
 
 
+def test_a_users_own_asset_meets_the_run_of_the_study_through_dagster_mlflow(
+    product: Product, first: Ran, looked: Looked
+) -> None:
+    """In one process dagster-mlflow makes its run before the study begins: it is taken over, and no other is made."""
+    before = {run.info.run_id for run in looked.mlflow_runs()}
+
+    done = product.module("e2i_pipeline_tests.users_own_asset", "Kisqali", "2")
+
+    assert done.status == 0, done.text
+    met, study = json.loads(done.out), looked.reference("hyperparameter_study")
+    assert isinstance(study, TuningResult)
+    assert sum(study.trials.values()) == 2, "a study of this Dagster run, not the one before"
+    [run] = [run for run in looked.mlflow_runs() if run.info.run_id not in before]
+    assert met["mlflow_run_id"] == study.mlflow_run_id == run.info.run_id
+    assert run.data.tags["dagster_run_id"] == met["dagster_run_id"]
+    assert run.data.tags["e2i.training_key"] == study.key
+    assert run.info.run_name == f"Kisqali-{study.key[:8]}"
+    assert run.data.params["their"] == "parameter"
+    assert run.data.params["algorithm"] == study.algorithm
+
+
 def test_a_cohort_that_is_too_small_is_refused_before_any_training(tmp_path: Path) -> None:
     small = Product(tmp_path / "state", E2I__BRANDS="[Kisqali]", E2I__SOURCE__SYNTHETIC__JOURNEYS_PER_BRAND="60")
 

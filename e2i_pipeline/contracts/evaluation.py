@@ -65,24 +65,28 @@ class GroupDifference(Contract):
         measure: `equal_opportunity` (true-positive rate) or `demographic_parity` (share flagged).
         highest: The one of them with the higher rate.
         lowest: The other one.
-        rates: Rate per group, 0..1.
-        rows: Rows behind each rate.
-        difference: Highest minus lowest, with its interval.
+        rates: Rate per group, 0..1; None where it would tell of too few persons (`domain/small_cells.py`).
+        rows: Rows behind each rate; None likewise.
+        difference: Highest minus lowest, with its interval; None where one of the two rates is.
         bound: The most that is allowed.
+        held: Whether the bound holds by the figures themselves, told or not.
     """
 
     column: str
     measure: str
     highest: str
     lowest: str
-    rates: dict[str, float]
-    rows: dict[str, int]
+    rates: dict[str, float | None]
+    rows: dict[str, int | None]
     difference: Interval
     bound: float
+    held: bool | None = None
 
     @property
     def is_within(self) -> bool:
         """Whether the bound holds: it is broken only when the whole interval lies beyond it."""
+        if self.held is not None:
+            return self.held
         return self.difference.low is None or self.difference.low <= self.bound
 
 

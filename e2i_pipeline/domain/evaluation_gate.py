@@ -129,15 +129,24 @@ def slices_finding(floors: Sequence[SliceFloor], score: str, rules: EvaluationRu
 def fairness_finding(differences: Sequence[GroupDifference], rules: EvaluationRules) -> Finding:
     """No difference between groups is beyond its bound."""
     names = {"equal_opportunity": "true-positive rate", "demographic_parity": "share flagged"}
-    missed = [
-        f"The {names[one.measure]} by {one.column} is {one.rates[one.highest]:.1%} for {one.highest} and "
-        f"{one.rates[one.lowest]:.1%} for {one.lowest}: a difference of {_figure(one.difference.estimate)} "
-        f"({_figure(one.difference.low)} to {_figure(one.difference.high)}), above the maximum {one.bound:.3f}."
-        for one in differences
-        if not one.is_within
-    ]
-    widest = max((one.difference.estimate or 0.0 for one in differences), default=None)
+    missed = [_apart(one, names[one.measure]) for one in differences if not one.is_within]
+    told = [one.difference.estimate for one in differences if one.difference.estimate is not None]
+    widest = max(told, default=None)
     return _finding(FAIR, "fairness", rules, missed, widest)
+
+
+def _apart(one: GroupDifference, rate: str) -> str:
+    high, low = one.rates[one.highest], one.rates[one.lowest]
+    if high is None or low is None:
+        return (
+            f"The {rate} by {one.column} is higher for {one.highest} than for {one.lowest} by more than the maximum "
+            f"{one.bound:.3f}, chance set aside; too few persons are behind it for the figures to be told."
+        )
+    return (
+        f"The {rate} by {one.column} is {high:.1%} for {one.highest} and {low:.1%} for {one.lowest}: a difference of "
+        f"{_figure(one.difference.estimate)} ({_figure(one.difference.low)} to {_figure(one.difference.high)}), above "
+        f"the maximum {one.bound:.3f}."
+    )
 
 
 def behaviour_finding(found: Sequence[Behaviour], rules: EvaluationRules) -> Finding:

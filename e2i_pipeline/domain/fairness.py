@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from e2i_pipeline.contracts.evaluation import GroupDifference, Interval
 from e2i_pipeline.contracts.evaluation_rules import FairnessRules
+from e2i_pipeline.domain.small_cells import untold
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,8 @@ def differences(
         confidence: Of the intervals, 0..1.
 
     Returns:
-        In order of the columns; a measure with fewer than two groups that are large enough is left out.
+        In order of the columns; a measure with fewer than two groups that are large enough is left out. All is judged
+        by the true figures, and those that would tell of too few persons are then left out (`small_cells.untold`).
     """
     import numpy as np
 
@@ -61,9 +63,10 @@ def differences(
         (DEMOGRAPHIC_PARITY, everybody, rules.maximum_demographic_parity_difference),
     )
     found = [
-        _difference(column, measure, values[among], flagged[among], bound, minimum_rows, confidence)
+        _difference(column, measure, values[among], flagged[among], bound, minimum_rows, confidence, uncounted)
         for column, values in groups.items()
         for measure, among, bound in measures
+        for uncounted in [_untold(values, outcome, minimum_rows) if measure == EQUAL_OPPORTUNITY else set[str]()]
     ]
     return tuple(one for one in found if one is not None)
 
@@ -96,6 +99,7 @@ def _difference(
     bound: float,
     minimum_rows: int,
     confidence: float,
+    uncounted: set[str],
 ) -> GroupDifference | None:
     import numpy as np
 
@@ -115,16 +119,33 @@ def _difference(
     surest = max(itertools.combinations(ranked, 2), key=lambda pair: interval(pair)[0])
     top, bottom = surest if interval(surest)[0] > bound else (ranked[0], ranked[-1])
     low, high = interval((top, bottom))
+    hidden = uncounted | _untold(values, flagged, minimum_rows)
+    told = Interval(estimate=rates[top] - rates[bottom], low=max(low, 0.0), high=min(high, 1.0))
+    untellable = Interval(estimate=None, low=None, high=None)
     return GroupDifference(
         column=column,
         measure=measure,
         highest=str(names[top]),
         lowest=str(names[bottom]),
-        rates={str(names[i]): rate for i, rate in rates.items()},
-        rows={str(names[i]): int(rows[i]) for i in large},
-        difference=Interval(estimate=rates[top] - rates[bottom], low=max(low, 0.0), high=min(high, 1.0)),
+        rates={str(names[i]): None if str(names[i]) in hidden else rate for i, rate in rates.items()},
+        rows={str(names[i]): None if str(names[i]) in uncounted else int(rows[i]) for i in large},
+        difference=untellable if hidden & {str(names[top]), str(names[bottom])} else told,
         bound=bound,
+        held=low <= bound,
     )
+
+
+def _untold(values: "np.ndarray", marked: "np.ndarray", minimum_rows: int) -> set[str]:
+    """The groups of at least so many rows of which it is not told how many are marked (rows,), 0 or 1."""
+    import numpy as np
+
+    names, member, rows = np.unique(values, return_inverse=True, return_counts=True)
+    hits = np.bincount(member, marked, len(names))
+    cells = np.column_stack([hits, rows - hits])
+    large = sorted(np.flatnonzero(rows >= minimum_rows), key=lambda i: (-rows[i], str(names[i])))
+    left_out = cells[rows < minimum_rows].sum(axis=0)
+    hidden = untold([(cells[i][0], cells[i][1]) for i in large], (left_out[0], left_out[1]))
+    return {str(names[large[place]]) for place in hidden}
 
 
 def _wilson(share: float, rows: int, confidence: float) -> tuple[float, float]:

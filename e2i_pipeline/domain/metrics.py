@@ -8,16 +8,17 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from e2i_pipeline.domain.calibration import calibration_bins, expected_calibration_error, recalibrate
+from e2i_pipeline.domain.small_cells import MINIMUM_CELL, untold
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-MINIMUM_CELL = 11
-"""Rows below which a slice is not reported: the cell size that US health-data releases suppress (CMS: 1 to 10)."""
-
 CURVE_POINTS = 200
 """Points of a curve for plotting, at most."""
+
+COUNTED = ("positives", "base_rate", "precision_at_k", "lift_at_k", "recall_at_k", "fpr")
+"""Metrics of a slice from which its outcomes can be counted."""
 
 _EPSILON = 1e-15  # as scikit-learn once clipped: a certain and wrong prediction costs 34.5, not infinity
 
@@ -159,7 +160,8 @@ def evaluate_slices(
         minimum_cell: Rows that a slice must have.
 
     Returns:
-        Metrics as of `evaluate`, per value as text.
+        Metrics as of `evaluate`, per value as text; those of `COUNTED` are NaN where they would tell of fewer outcomes,
+        or rows without one, than `MINIMUM_CELL` (`small_cells.untold`).
 
     Raises:
         ValueError: As for `evaluate`.
@@ -178,8 +180,18 @@ def evaluate_slices(
         if rows >= minimum_cell:
             is_in = (names == name).to_numpy()
             metrics[name] = evaluate(outcome[is_in], score[is_in], capacity, threshold)
+    _mask(metrics, float(len(outcome)), float(outcome.sum()))
     small = [rows for _, rows in sizes if rows < minimum_cell]
     return Slices(metrics, len(small), sum(small) if not small or sum(small) >= minimum_cell else None)
+
+
+def _mask(metrics: dict[str, dict[str, float]], rows: float, positives: float) -> None:
+    """Takes out of slices, in place, what counts too few outcomes; the sums over all slices are known."""
+    names = list(metrics)
+    cells = [(metrics[name]["positives"], metrics[name]["rows"] - metrics[name]["positives"]) for name in names]
+    shown = [sum(cell[side] for cell in cells) for side in (0, 1)]
+    for place in untold(cells, (positives - shown[0], rows - positives - shown[1])):
+        metrics[names[place]].update(dict.fromkeys(COUNTED, math.nan))
 
 
 def curves(y: "ArrayLike", p: "ArrayLike", points: int = CURVE_POINTS) -> dict[str, dict[str, list[float]]]:

@@ -14,6 +14,7 @@ from e2i_pipeline.domain.recalibration import choose
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from numpy.typing import ArrayLike
 
     from e2i_pipeline.domain.algorithms import ScoringModel
 
@@ -25,6 +26,7 @@ def set_operating_point(
     scope: ExperimentScope,
     rules: RecalibrationRules,
     seed: int,
+    patients: "ArrayLike | None" = None,
 ) -> "tuple[ScoringModel, Recalibrated]":
     """Recalibrates and sets the threshold; a regression has neither.
 
@@ -35,6 +37,7 @@ def set_operating_point(
         scope: The capacity.
         rules: When to recalibrate.
         seed: Seed of the folds.
+        patients: Patient of each row (rows,), whose rows are in one fold; by default each row is one.
 
     Returns:
         The model as it is operated, and what was decided about recalibration.
@@ -42,6 +45,6 @@ def set_operating_point(
     if scope.problem_type == "regression":
         return model, Recalibrated(rows=len(outcome), reason="A regression gives no probabilities to recalibrate.")
     scores = model.scores(frame)
-    recalibrator, found = choose(outcome, scores, rules, seed)
+    recalibrator, found = choose(outcome, scores, rules, seed, patients)
     operated = model.with_recalibration(recalibrator)
     return operated.with_threshold(threshold_for(operated.recalibrated(scores), scope.capacity)), found

@@ -8,8 +8,8 @@ different scores stay different and the ranking is kept.
 The rule, on the validation split alone: a method is taken when, out of fold, it lowers the log loss by at least the
 declared margin and by more than one standard error of the paired difference (the one-standard-error rule of Breiman et
 al., 1984, against correcting noise), does not raise the expected calibration error, and costs no more AUC than
-declared. Isotonic is taken before Platt only where it saves the margin once more. The method is then fitted on all of
-validation.
+declared. The rows of one patient are in one fold. Isotonic is taken before Platt only where it saves the margin once
+more. The method is then fitted on all of validation.
 """
 
 # scikit-learn ships no types.
@@ -23,6 +23,7 @@ from e2i_pipeline.contracts.evaluation_rules import RecalibrationRules
 from e2i_pipeline.contracts.model_files import Recalibrator
 from e2i_pipeline.domain.calibration import expected_calibration_error, log_odds, recalibrate
 from e2i_pipeline.domain.metrics import auc, checked
+from e2i_pipeline.domain.selection import patient_folds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,9 @@ class Choice(NamedTuple):
     found: Recalibrated
 
 
-def choose(y: "ArrayLike", p: "ArrayLike", rules: RecalibrationRules, seed: int) -> Choice:
+def choose(
+    y: "ArrayLike", p: "ArrayLike", rules: RecalibrationRules, seed: int, patients: "ArrayLike | None" = None
+) -> Choice:
     """Decides whether to recalibrate, and how, from validation rows.
 
     Args:
@@ -51,10 +54,13 @@ def choose(y: "ArrayLike", p: "ArrayLike", rules: RecalibrationRules, seed: int)
         p: The model's own probabilities (rows,), 0..1.
         rules: What is allowed, and the margins.
         seed: Seed of the folds, >= 0; the same rows in order and seed give the same choice.
+        patients: Patient of each row (rows,), whose rows are in one fold; by default each row is one.
 
     Raises:
         ValueError: As for `metrics.evaluate`.
     """
+    import numpy as np
+
     outcome, score = checked(y, p)
     rows, few = len(outcome), int(min(outcome.sum(), len(outcome) - outcome.sum()))
     wanted = () if rules.method == NONE else (PLATT, ISOTONIC) if rules.method == "auto" else (rules.method,)
@@ -65,13 +71,17 @@ def choose(y: "ArrayLike", p: "ArrayLike", rules: RecalibrationRules, seed: int)
             f"The smaller class has {few} validation rows; with fewer than {FEWEST_PER_CLASS} nothing is recalibrated."
         )
         return Choice(None, Recalibrated(rows=rows, reason=reason))
-    held_out = {NONE: score, **_out_of_fold(outcome, score, wanted, rules.folds, seed)}
+    fold = patient_folds(np.arange(rows) if patients is None else patients, outcome, rules.folds, seed)
+    if fold.max() < 1:
+        reason = "Too few validation patients have an outcome, or have none, to try a recalibration out of fold."
+        return Choice(None, Recalibrated(rows=rows, reason=reason))
+    held_out = {NONE: score, **_out_of_fold(outcome, score, wanted, fold)}
     losses = {method: _losses(outcome, given) for method, given in held_out.items()}
     figures = Recalibrated(
         rows=rows,
         log_loss={method: float(loss.mean()) for method, loss in losses.items()},
         ece={method: expected_calibration_error(outcome, given) for method, given in held_out.items()},
-        auc=_aucs(outcome, held_out, rules.folds, seed),
+        auc=_aucs(outcome, held_out, fold),
     )
     method = _best(figures, losses, wanted, rules)
     chosen = fit(outcome, score, method) if method != NONE else None
@@ -136,26 +146,13 @@ def _isotonic(outcome: "np.ndarray", score: "np.ndarray") -> Recalibrator | None
     )
 
 
-def _folds(outcome: "np.ndarray", folds: int, seed: int) -> "np.ndarray":
-    """The fold (rows,) of each row, with the outcomes spread evenly."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    of = np.empty(len(outcome), dtype=int)
-    for label in (0, 1):
-        members = rng.permutation(np.flatnonzero(outcome == label))
-        of[members] = np.arange(len(members)) % folds
-    return of
-
-
 def _out_of_fold(
-    outcome: "np.ndarray", score: "np.ndarray", methods: tuple[str, ...], folds: int, seed: int
+    outcome: "np.ndarray", score: "np.ndarray", methods: tuple[str, ...], fold: "np.ndarray"
 ) -> "dict[str, np.ndarray]":
-    """Recalibrated probabilities (rows,) per method, each row by a fit that has not seen it."""
-    of = _folds(outcome, folds, seed)
+    """Recalibrated probabilities (rows,) per method, each row by a fit that has not seen its fold (rows,)."""
     found = {method: score.copy() for method in methods}
-    for fold in range(folds):
-        held_out = of == fold
+    for each in range(fold.max() + 1):
+        held_out = fold == each
         for method, given in found.items():
             fitted = fit(outcome[~held_out], score[~held_out], method)
             if fitted:
@@ -163,18 +160,17 @@ def _out_of_fold(
     return found
 
 
-def _aucs(outcome: "np.ndarray", held_out: "dict[str, np.ndarray]", folds: int, seed: int) -> dict[str, float]:
+def _aucs(outcome: "np.ndarray", held_out: "dict[str, np.ndarray]", fold: "np.ndarray") -> dict[str, float]:
     """AUC per method; within a fold a rising line ranks as the scores themselves do."""
-    found = {m: _auc_by_fold(outcome, p, folds, seed) for m, p in held_out.items() if m != PLATT}
+    found = {m: _auc_by_fold(outcome, p, fold) for m, p in held_out.items() if m != PLATT}
     return {method: found.get(method, found[NONE]) for method in held_out}
 
 
-def _auc_by_fold(outcome: "np.ndarray", score: "np.ndarray", folds: int, seed: int) -> float:
+def _auc_by_fold(outcome: "np.ndarray", score: "np.ndarray", fold: "np.ndarray") -> float:
     """Mean AUC over the folds: across folds, scores of different fits are not to be ranked against each other."""
     import numpy as np
 
-    of = _folds(outcome, folds, seed)
-    return float(np.mean([auc(outcome[of == fold], score[of == fold]) for fold in range(folds)]))
+    return float(np.mean([auc(outcome[fold == each], score[fold == each]) for each in range(fold.max() + 1)]))
 
 
 def _losses(outcome: "np.ndarray", score: "np.ndarray") -> "np.ndarray":

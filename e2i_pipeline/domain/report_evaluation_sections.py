@@ -90,7 +90,8 @@ def _difference_row(one: GroupDifference) -> list[Content]:
 
 
 def _rate(one: GroupDifference, group: str) -> str:
-    return f"{group}: {one.rates[group]:.1%} of {count(one.rows[group])}"
+    rate = one.rates[group]
+    return f"{group}: too few to tell" if rate is None else f"{group}: {rate:.1%} of {count(one.rows[group])}"
 
 
 def _grounds(data: StageResults) -> dict[str, Content]:

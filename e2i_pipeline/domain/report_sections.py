@@ -148,7 +148,7 @@ def slices(data: StageResults) -> Html | None:
         return None
     floors = {(one.column, one.value): one for one in data.detail.floors}
     floor = f" {figure(data.detail.floors[0].floor)}" if data.detail.floors else ""
-    below = "" if is_regression(data) else ", nor counts of outcomes below that"
+    below = "" if is_regression(data) else ", nor what would tell of fewer with or without an outcome"
     parts: list[Content] = [
         note(
             f"Test split. Groups of fewer than {MINIMUM_CELL} journeys are not shown{below}. Marked: a group whose "
@@ -225,7 +225,7 @@ def _slice_row(value: str, metrics: dict[str, float | None], floor: SliceFloor |
     return [
         value,
         count(metrics.get("rows")),
-        count(positives) if is_shown else f"under {MINIMUM_CELL}",
+        count(positives) if is_shown else "too few to tell",
         percent(metrics.get("base_rate")) if is_shown else "",
         _marked(metrics.get("auc"), floor),
         interval(floor.score) if floor else "",

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from e2i_pipeline.contracts.evaluation import EvaluationRef, Finding, Interval
+from e2i_pipeline.contracts.evaluation import EvaluationRef, Finding, GroupDifference, Interval
 from e2i_pipeline.contracts.training import ExperimentScope
 from e2i_pipeline.storage.presentation import table_of
 
@@ -39,8 +39,8 @@ def evaluation_metadata(evaluation: EvaluationRef) -> dict[str, Any]:
             {
                 "column": one.column,
                 "measure": one.measure,
-                "highest": f"{one.highest} {one.rates[one.highest]:.3f}",
-                "lowest": f"{one.lowest} {one.rates[one.lowest]:.3f}",
+                "highest": _group(one, one.highest),
+                "lowest": _group(one, one.lowest),
                 "difference": _written(one.difference),
                 "bound": one.bound,
             }
@@ -80,6 +80,11 @@ def _finding_row(finding: Finding) -> dict[str, Any]:
         "holds back promotion": finding.is_blocking,
         "found": " ".join(finding.sentences),
     }
+
+
+def _group(one: GroupDifference, group: str) -> str:
+    rate = one.rates[group]
+    return f"{group}, too few to tell" if rate is None else f"{group} {rate:.3f}"
 
 
 def _written(interval: Interval) -> str:

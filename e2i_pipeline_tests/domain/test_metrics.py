@@ -117,14 +117,33 @@ def test_a_capacity_is_a_share(capacity: float) -> None:
 
 
 def test_slices_are_measured_and_small_ones_suppressed() -> None:
-    y, p = _world(100)
-    values = np.array(["south"] * 60 + ["west"] * 25 + ["guam"] * 10 + [None] * 5, dtype=object)
+    y, p = _world(1000)
+    sizes = {"south": 450, "west": 300, "north": 235, "guam": 10, None: 5}
+    values = np.array([name for name, rows in sizes.items() for _ in range(rows)], dtype=object)
 
     found = metrics.evaluate_slices(y, p, values, capacity=0.1, threshold=0.4)
 
-    assert list(found.metrics) == ["south", "west"]
-    assert found.metrics["west"] == metrics.evaluate(y[60:85], p[60:85], 0.1, 0.4)
+    assert list(found.metrics) == ["south", "west", "north"]
+    assert found.metrics["west"] == metrics.evaluate(y[450:750], p[450:750], 0.1, 0.4)
     assert (found.suppressed, found.suppressed_rows) == (2, 15)
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_what_would_count_fewer_outcomes_or_fewer_without_one_than_the_cell_is_left_out(is_turned: bool) -> None:
+    y = np.concatenate([np.arange(rows) < hits for rows, hits in ((400, 200), (300, 120), (100, 10))]).astype(float)
+    y = 1 - y if is_turned else y
+    p = np.random.default_rng(1).random(800)
+    values = np.repeat(["large", "middle", "small"], [400, 300, 100])
+
+    found = metrics.evaluate_slices(y, p, values, 0.1, 0.9)
+
+    whole = metrics.evaluate(y[700:], p[700:], 0.1, 0.9)
+    assert {name for name, value in found.metrics["small"].items() if math.isnan(value)} == set(metrics.COUNTED)
+    assert {n: v for n, v in found.metrics["small"].items() if n not in metrics.COUNTED} == {
+        name: value for name, value in whole.items() if name not in metrics.COUNTED
+    }
+    assert math.isnan(found.metrics["middle"]["positives"]), "else the small one's were the total less the others"
+    assert found.metrics["large"] == metrics.evaluate(y[:400], p[:400], 0.1, 0.9)
 
 
 def test_the_rows_of_a_single_small_slice_are_not_told() -> None:

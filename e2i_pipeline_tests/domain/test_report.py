@@ -123,7 +123,7 @@ def test_small_numbers_of_outcomes_are_neither_shown_nor_trusted() -> None:
     small = SliceTable(metrics={"north": metrics}, suppressed=2, suppressed_rows=None)
     few = base.training.model_copy(update={"positives": {**base.training.positives, "test": 42}})
     text = read(slices={"region": small}, training=few).text
-    assert "under 11" in text
+    assert "too few to tell" in text
     assert "12.3%" not in text
     assert "2 smaller groups are not shown." in text
     assert "fewer than 100" in text

@@ -213,38 +213,6 @@ def _dagster_mlflow_config(store: MlflowResource) -> dict[str, object]:
 
 
 @pytest.mark.usefixtures("own_mlflow_state")
-def test_asset_that_uses_dagster_mlflow_in_the_same_dagster_run_meets_the_run(store: MlflowResource) -> None:
-    """In one process dagster-mlflow makes its run before the first asset begins: it is taken over."""
-    from dagster_mlflow import mlflow_tracking
-
-    met: list[str] = []
-    brands = dg.StaticPartitionsDefinition(["Fabhalta", "Kisqali"])
-    trial = {"number": 0, "state": "COMPLETE", "value": 0.7, "algorithm": "xgboost", "parameters": {}, "seconds": 2.0}
-
-    @dg.asset(partitions_def=brands)
-    def study(context: dg.AssetExecutionContext) -> None:
-        tags = {"dagster_run_id": context.run_id}
-        with store.run("k1", context.partition_key, context.partition_key, "training", tags) as run:
-            store.log_trials(run.run_id, [trial])
-            met.append(run.run_id)
-
-    @dg.asset(deps=[study], partitions_def=brands)
-    def of_the_users_own(mlflow: dg.ResourceParam[object]) -> None:
-        mlflow.log_params({"their": "parameter"})  # type: ignore[attr-defined]
-        met.append(mlflow.active_run().info.run_id)  # type: ignore[attr-defined]
-
-    resource = mlflow_tracking.configured(_dagster_mlflow_config(store))
-    of_both = [study, of_the_users_own]
-    assert dg.materialize(of_both, partition_key="Kisqali", resources={"mlflow": resource}).success
-    assert met[0] == met[1]
-    run = client_of(store).get_run(met[0])
-    assert run.info.run_name == "training"
-    assert run.data.params == {"their": "parameter"}
-    found = client_of(store).search_runs([run.info.experiment_id])
-    assert [one.info.run_id for one in found if "e2i.trial" not in one.data.tags] == [met[0]]
-
-
-@pytest.mark.usefixtures("own_mlflow_state")
 def test_dagster_mlflow_in_a_process_of_its_own_finds_the_run(store: MlflowResource) -> None:
     """With a process per step, dagster-mlflow looks for its run when the run is already there."""
     from dagster_mlflow.resources import MlFlow

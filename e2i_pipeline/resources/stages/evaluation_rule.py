@@ -9,7 +9,7 @@ from e2i_pipeline.contracts.base import content_key
 _CODE = (
     *(f"domain/{name}.py" for name in ("behaviour", "bootstrap", "calibration", "comparison", "criteria", "delong")),
     *(f"domain/{name}.py" for name in ("decision_curve", "evaluation_gate", "evaluation_plots", "fairness")),
-    *(f"domain/{name}.py" for name in ("judgement", "metrics", "plots", "promotion", "slices")),
+    *(f"domain/{name}.py" for name in ("judgement", "metrics", "plots", "promotion", "slices", "small_cells")),
     *("domain/regression_judgement.py", "domain/regression_metrics.py"),
     "contracts/evaluation.py",
     *(f"resources/stages/{name}.py" for name in ("comparison", "evaluation", "sealed_test", "test_scores")),

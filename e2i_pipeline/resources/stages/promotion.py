@@ -28,8 +28,11 @@ EVALUATED, INFRASTRUCTURE = "e2i.evaluation", "e2i.infrastructure"
 """Tags of a version: what each gate's verdict on it says, `passed` or `failed`; absent while there is none."""
 
 _CODE = (
-    *(f"domain/{name}.py" for name in ("comparison", "delong", "metrics", "promotion", "regression_metrics")),
-    *("domain/calibration.py", "resources/stages/comparison.py"),
+    *(
+        f"domain/{name}.py"
+        for name in ("comparison", "delong", "metrics", "promotion", "regression_metrics", "small_cells")
+    ),
+    *("domain/calibration.py", "domain/small_cells.py", "resources/stages/comparison.py"),
 )
 """What of our code decides a promotion, beside the verdicts."""
 

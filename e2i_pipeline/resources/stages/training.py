@@ -40,7 +40,7 @@ _PATIENT = "patient_id"
 _CODE = (
     *(f"domain/{name}.py" for name in ("algorithms", "encoding", "metrics", "native_files", "regression_metrics")),
     *("domain/learners", "domain/search_space.py", "domain/selection.py", "domain/tuning.py"),
-    *("domain/calibration.py", "domain/recalibration.py", "domain/operating_point.py"),
+    *("domain/calibration.py", "domain/recalibration.py", "domain/operating_point.py", "domain/small_cells.py"),
     *(f"resources/optuna{name}.py" for name in ("", "_batches", "_past", "_records", "_selection", "_spaces")),
     *("resources/optuna_study.py", "resources/optuna_warm_start.py"),
     "resources/stages/training.py",
@@ -226,9 +226,11 @@ class TrainingResource(dg.ConfigurableResource):
             problem_type=scope.problem_type,
         )
         seconds = time.monotonic() - began
-        held_out = self.modelling.frame(dataset, ["validation"])
+        held_out = self.modelling.frame(dataset, ["validation"], [_PATIENT])
         rules = RecalibrationRules.model_validate(self.recalibration)
-        model, recalibrated = set_operating_point(model, *held_out, scope, rules, self.seed)
+        model, recalibrated = set_operating_point(
+            model, *held_out, scope, rules, self.seed, patients=held_out[0][_PATIENT]
+        )
         statistics = self.statistics.files(dataset) | {RECALIBRATION_FILE: recalibrated.model_dump_json().encode()}
         files = dump_model(model) | statistics | self.modelling.contract_files(dataset)
         folder, version = self.files.keep("models", dataset.brand, tuned.key, files)

@@ -132,7 +132,10 @@ def test_groups_that_are_certainly_flagged_unequally_hold_a_promotion_back_unles
     evaluation = strict.evaluated(trained)
     _, kept = strict.decided(trained, evaluation)
     assert (kept.is_promoted, kept.champion) == (False, None)
-    wanted = r"nothing is promoted: The share flagged by age_group is [\d.]+% for .* above the maximum 0\.020\.$"
+    # so few are flagged of one group that its figures are not told; the gate knows them
+    wanted = (
+        r"nothing is promoted: The share flagged by age_group is higher for .* more than the maximum 0\.020, chance"
+    )
     assert re.search(wanted, kept.reason), kept.reason
     others = {"blocking": ["success_criteria", "calibration", "slices", "behaviour"]}
     rules = {**strict.evaluations.settings["rules"], **others}

@@ -1,12 +1,14 @@
-"""A model trained on the confounded world discriminates almost as well as its process, and means what it says."""
+"""A model that a study trained on the confounded world ranks almost as well as its process, and means what it says."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from e2i_pipeline.config.loader import load_settings
 from e2i_pipeline.contracts.evaluation_rules import RecalibrationRules
 from e2i_pipeline.contracts.references import FeatureSpec
 from e2i_pipeline.domain import metrics
@@ -14,6 +16,7 @@ from e2i_pipeline.domain.algorithms import fit_model
 from e2i_pipeline.domain.operating_point import set_operating_point
 from e2i_pipeline.domain.synthetic import generate
 from e2i_pipeline.domain.synthetic_truth import brand_truth
+from e2i_pipeline.resources.optuna import OptunaResource
 from e2i_pipeline_tests.domain.judged import SCOPE
 from e2i_pipeline_tests.domain.synthetic_fits import COVARIATES, closed_journeys
 
@@ -24,10 +27,9 @@ FEATURES = (
     *(FeatureSpec(name=name, kind="numeric", view="patient_features") for name in COVARIATES),
     *(FeatureSpec(name=name, kind="categorical", view="patient_features") for name in LEVELS),
 )
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "xgboost": {"n_estimators": 200, "max_depth": 3, "learning_rate": 0.05, "subsample": 0.8, "min_child_weight": 10},
-    "logistic_regression": {"C": 1.0},
-}
+SHIPPED = load_settings({}).optuna
+TRIALS = 12
+"""Enough to show what the shipped search space finds: the claim is about the model, not about a long search."""
 
 
 def true_probability(rows: pd.DataFrame) -> np.ndarray:
@@ -60,19 +62,41 @@ def splits() -> dict[str, pd.DataFrame]:
     return dict(zip(("train", "validation", "test"), np.split(rows, cuts), strict=True))
 
 
-@pytest.mark.parametrize("algorithm", ["xgboost", "logistic_regression"])
-def test_discrimination_is_within_a_hundredth_of_the_best_achievable_and_calibrated(
-    algorithm: str, splits: dict[str, pd.DataFrame]
+@pytest.mark.parametrize("algorithms", [("xgboost", "logistic_regression"), ("xgboost",)], ids=["shipped", "xgboost"])
+def test_discrimination_of_what_a_study_trains_is_within_a_hundredth_of_the_best_achievable_and_calibrated(
+    algorithms: tuple[str, ...], splits: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
     train, validation, test = (splits[name] for name in ("train", "validation", "test"))
-    names = {"training_key": "k", "brand": BRAND}
-    target = train["treatment_initiated"].to_numpy(float)
-    fitted = fit_model(
-        algorithm, PARAMETERS[algorithm], train, target, FEATURES, **names, horizon_days=180, seed=1, threads=2
+    learned, held_out, outcome = (split["treatment_initiated"].to_numpy(float) for split in (train, validation, test))
+    study = OptunaResource(storage=f"journal://{tmp_path}/journal.log", n_trials=TRIALS, n_jobs=1).optimize(
+        "confounded",
+        algorithms,
+        SHIPPED.model_dump()["search_space"],
+        (train, learned),
+        (validation, held_out),
+        FEATURES,
+        metric="auc",
+        direction="maximize",
+        seed=1,
+        early_stopping_rounds=SHIPPED.early_stopping_rounds,
+        patients=(train["patient_id"], validation["patient_id"]),
+        folds=SHIPPED.selection_folds,
     )
-    held_out = validation["treatment_initiated"].to_numpy(float)
-    model, _ = set_operating_point(fitted, validation, held_out, SCOPE, RecalibrationRules(), seed=1)
-    outcome = test["treatment_initiated"].to_numpy(float)
+    fitted = fit_model(
+        study.algorithm,
+        study.parameters,
+        train,
+        learned,
+        FEATURES,
+        training_key="k",
+        brand=BRAND,
+        horizon_days=180,
+        seed=1,
+        threads=1,
+    )
+    model, _ = set_operating_point(
+        fitted, validation, held_out, SCOPE, RecalibrationRules(), seed=1, patients=validation["patient_id"]
+    )
     found = metrics.evaluate(outcome, model.predict(test), SCOPE.capacity)
 
     best = metrics.auc(outcome, true_probability(test))
