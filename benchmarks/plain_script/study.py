@@ -21,7 +21,7 @@ from e2i_pipeline.domain.selection import compare, patient_folds
 from e2i_pipeline.domain.tuning import Tuning
 
 STARTUP_TRIALS = 10
-STARTUP_COMPLETED = 5
+FIRST_BATCH = STARTUP_COMPLETED = 4
 
 
 class Found(NamedTuple):
@@ -109,7 +109,8 @@ class Modelling:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_COMPLETED, n_warmup_steps=STEP),
         )
         size = settings["search"]["batch_size"]
-        for first in range(0, wanted, size):
+        first, end = 0, min(FIRST_BATCH, size)
+        while first < wanted:
             # seeded by batch, as the product does, so that a study that was interrupted goes on the same
             study.sampler = optuna.samplers.TPESampler(
                 seed=int(content_key(self.seed, first)[:8], 16),
@@ -118,7 +119,8 @@ class Modelling:
                 group=True,
                 constant_liar=True,
             )
-            _try(study, tuning, spaces, min(size, wanted - first))
+            _try(study, tuning, spaces, min(end, wanted) - first)
+            first, end = end, end + size
         return self._chosen(study, tuning, settings["selection_folds"])
 
     def _chosen(self, study: Any, tuning: Tuning, count: int) -> Found:
@@ -158,7 +160,8 @@ class Modelling:
             threads=os.cpu_count() or 1,
         )
         rules = RecalibrationRules.model_validate(self.chosen["evaluation"]["recalibration"])
-        return set_operating_point(model, *self.rows("validation"), self.scope, rules, self.seed)[0]
+        rows, outcomes = self.rows("validation", ["patient_id"])
+        return set_operating_point(model, rows, outcomes, self.scope, rules, self.seed, rows["patient_id"])[0]
 
 
 def _space(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
