@@ -5,8 +5,9 @@ No model is trained: what moves between stages is the version, and what holds it
 """
 
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,18 @@ def act(state: str, action: str, hours: int, dies_before: int) -> None:
         registered.registry.promote(NAME, number, ANN, "It is better in the clinic.", NOON + timedelta(hours=hours))
     else:
         registered.registry.rollback(BRAND, BOB, "The field team complains.", NOON + timedelta(hours=hours))
+
+
+@pytest.fixture
+def registered(written: Path, tmp_path: Path) -> Registered:
+    """A copy of the state folder of the module's fixture `written`, to change."""
+    return Registered(Path(shutil.copytree(written, tmp_path / "state")))
+
+
+@pytest.fixture
+def models(
+    registered: Registered, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    """`e2i models` in this process, with the state folder's environment."""
+    yield models_command(registered, monkeypatch, capsys)
+    settings.cache_clear()

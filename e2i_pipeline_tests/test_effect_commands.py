@@ -1,16 +1,16 @@
 """`e2i models` for effects: the causal gate's verdict holds one back, and there is no Bento to ask or to follow."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from e2i_pipeline.config.loader import settings
-from e2i_pipeline_tests.registered_models import ANN, BOB, BRAND, NOON, Command, Registered, models_command
+from e2i_pipeline_tests import registered_models
+from e2i_pipeline_tests.registered_models import ANN, BOB, BRAND, NOON, Command, Registered
 
 NAME = "e2i-Kisqali-effect"
+registered, models = registered_models.registered, registered_models.models
+
 SAID = ("--by", ANN, "--reason", "It agrees with the trial.")
 BROKEN = "The interval of the average effect holds 0."
 
@@ -27,20 +27,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registered.registry.promote("e2i-Kisqali-conversion", "1", BOB, "The first one that we have.", NOON)
     registered.registry.promote(NAME, "1", BOB, "The first one that we have.", NOON)
     return registered.state
-
-
-@pytest.fixture
-def registered(written: Path, tmp_path: Path) -> Registered:
-    return Registered(Path(shutil.copytree(written, tmp_path / "state")))
-
-
-@pytest.fixture
-def models(
-    registered: Registered, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Command]:
-    """`e2i models` in this process, with the state folder's environment."""
-    yield models_command(registered, monkeypatch, capsys)
-    settings.cache_clear()
 
 
 def in_use(registered: Registered) -> tuple[str | None, str | None]:

@@ -2,13 +2,14 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from e2i_pipeline.config.loader import settings
-from e2i_pipeline_tests.registered_models import ANN, BOB, BRAND, NAME, NOON, Command, Registered, models_command
+from e2i_pipeline_tests import registered_models
+from e2i_pipeline_tests.registered_models import ANN, BOB, BRAND, NAME, NOON, Command, Registered
+
+registered, models = registered_models.registered, registered_models.models
 
 SAID = ("--by", ANN, "--reason", "It is better in the clinic.")
 UNMET = "AUC 0.55 on test is below 0.60."
@@ -25,20 +26,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registered.train("k5", has_bento=False)
     registered.registry.promote(NAME, "1", BOB, "The first one that we have.", NOON)
     return registered.state
-
-
-@pytest.fixture
-def registered(written: Path, tmp_path: Path) -> Registered:
-    return Registered(Path(shutil.copytree(written, tmp_path / "state")))
-
-
-@pytest.fixture
-def models(
-    registered: Registered, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Command]:
-    """`e2i models` in this process, with the state folder's environment."""
-    yield models_command(registered, monkeypatch, capsys)
-    settings.cache_clear()
 
 
 def test_versions_are_listed_with_stage_and_verdicts(models: Command) -> None:

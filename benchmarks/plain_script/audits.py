@@ -133,7 +133,7 @@ def _batch_sql(
     named = set(re.findall(r'"([^"]+)"', text))
     derived = {name: d["sql"] for name, d in content["meta"].get("derived", {}).items() if name in named}
     values = {name: f"'{other.location}'" for name, other in tables.items()}
-    values |= {"as_of": moment(table.known_until), "landed_at": moment(table.landed_at)}  # type: ignore[arg-type]
+    values |= {"as_of": moment(table.known_until), "landed_at": moment(table.landed_at), "holds": "TRUE"}  # type: ignore[arg-type]
     filled = {name: re.sub(r"{(\w+)}", lambda found: values[found[1]], sql) for name, sql in derived.items()}
     helpers = "".join(f", ({sql}) AS {name}" for name, sql in filled.items())
     wanted = [column.name for column in table.columns if column.name in named] + list(derived)

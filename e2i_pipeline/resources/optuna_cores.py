@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-_LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.5
 
 
 class SpareCores:
@@ -22,6 +22,7 @@ class SpareCores:
         cores: Cores of all workers of this machine, >= 1.
         threads: Threads that the trial began with, >= 1.
         errors: What a storage raises that does not answer: whoever ends the trial meets it again.
+        look_seconds: Seconds between two looks at the trials.
     """
 
     def __init__(
@@ -30,13 +31,15 @@ class SpareCores:
         cores: int,
         threads: int,
         errors: tuple[type[Exception], ...],
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
+        self._look_seconds = look_seconds
         self._trials, self._cores, self._least, self._errors = trials, cores, threads, errors
         self._threads, self._looked = threads, time.monotonic()
 
     def threads(self) -> int | None:
         """The threads to go on with, where they are others than before: those of workers that find nothing to do."""
-        if self._cores <= self._least or time.monotonic() - self._looked < _LOOK_SECONDS:
+        if self._cores <= self._least or time.monotonic() - self._looked < self._look_seconds:
             return None
         try:
             states = [trial.state.name for trial in self._trials()]

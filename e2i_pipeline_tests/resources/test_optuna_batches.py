@@ -34,12 +34,9 @@ def test_a_batch_begins_when_all_of_the_one_before_have_ended() -> None:
     assert within.missing(100) == [9, 10, 11]
 
 
-def test_the_last_trials_of_a_batch_take_the_cores_of_workers_that_have_nothing_to_do(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("e2i_pipeline.resources.optuna_cores._LOOK_SECONDS", -1.0)
+def test_the_last_trials_of_a_batch_take_the_cores_of_workers_that_have_nothing_to_do() -> None:
     states: list[str] = ["RUNNING"] * 4 + ["WAITING"]
-    spare = SpareCores(lambda: [_Trial(name) for name in states], cores=4, threads=1, errors=(OSError,))  # type: ignore[misc]
+    spare = SpareCores(lambda: [_trial(name) for name in states], 4, 1, (OSError,), look_seconds=0)
 
     assert spare.threads() is None  # one waits for a worker that will come
     states[:] = ["RUNNING"] * 4
@@ -53,18 +50,16 @@ def test_the_last_trials_of_a_batch_take_the_cores_of_workers_that_have_nothing_
     assert spare.threads() == 1  # a killed worker's trial was begun again
 
 
-def test_a_storage_that_does_not_answer_leaves_a_trial_the_cores_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("e2i_pipeline.resources.optuna_cores._LOOK_SECONDS", -1.0)
+def test_a_storage_that_does_not_answer_leaves_a_trial_the_cores_it_has() -> None:
 
     def unreachable() -> Any:
         raise OSError("no route")
 
-    assert SpareCores(unreachable, cores=4, threads=1, errors=(OSError,)).threads() is None
+    assert SpareCores(unreachable, 4, 1, (OSError,), look_seconds=0).threads() is None
 
 
-class _Trial:
-    def __init__(self, state: str) -> None:
-        self.state = optuna.trial.TrialState[state]
+def _trial(state: str) -> optuna.trial.FrozenTrial:
+    return optuna.trial.create_trial(state=optuna.trial.TrialState[state])
 
 
 def _trials(count: int) -> list[optuna.trial.FrozenTrial]:

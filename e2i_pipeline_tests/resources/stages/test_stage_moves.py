@@ -10,25 +10,23 @@ import pytest
 
 from e2i_pipeline.domain.champions import OUTSIDE
 from e2i_pipeline.errors import ToolUnavailable
+from e2i_pipeline_tests import registered_models
 from e2i_pipeline_tests.registered_models import ANN, BRAND, NAME, NOON, Registered, act
 from e2i_pipeline_tests.resources.mlflow_stores import client_of
+
+registered = registered_models.registered
 
 WHY = "It is better in the clinic."
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two versions, of which the first one serves."""
-    registered = Registered.new(tmp_path_factory.mktemp("two") / "state")
+    registered = Registered.new(tmp_path_factory.mktemp("written") / "state")
     registered.train("k1")
     registered.train("k2")
     registered.registry.promote(NAME, "1", ANN, WHY, NOON)
     return registered.state
-
-
-@pytest.fixture
-def registered(two: Path, tmp_path: Path) -> Registered:
-    return Registered(Path(shutil.copytree(two, tmp_path / "state")))
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +61,11 @@ def test_a_move_shows_in_ledger_registry_and_record(registered: Registered) -> N
 
 @pytest.mark.parametrize("action", ["promote 2", pytest.param("rollback", marks=pytest.mark.slow)])
 def test_a_process_killed_before_any_of_its_changes_leaves_nothing_half_done(
-    two: Path, tmp_path: Path, server: Any, action: str
+    written: Path, tmp_path: Path, server: Any, action: str
 ) -> None:
-    before = two
+    before = written
     if action == "rollback":
-        before = Path(shutil.copytree(two, tmp_path / "three"))
+        before = Path(shutil.copytree(written, tmp_path / "three"))
         Registered(before).registry.promote(NAME, "2", ANN, WHY, NOON + timedelta(hours=1))
     old, new, new_before = ("1", "2", "development") if action == "promote 2" else ("2", "1", "archived")
     kept: list[str | None] = []
@@ -154,8 +152,8 @@ def test_rolling_back_goes_from_champion_to_the_one_before(registered: Registere
 
 
 @pytest.mark.parametrize("stage", ["staging", "shadow"])
-def test_a_champion_of_another_stage_is_rolled_back_too(two: Path, tmp_path: Path, stage: str) -> None:
-    state = Path(shutil.copytree(two, tmp_path / "state"))
+def test_a_champion_of_another_stage_is_rolled_back_too(written: Path, tmp_path: Path, stage: str) -> None:
+    state = Path(shutil.copytree(written, tmp_path / "state"))
     registered = Registered(state, E2I__PROMOTION__STAGE=stage)
     registered.train("k3")
     for hours, number in enumerate(("2", "3"), start=1):
